@@ -1,0 +1,23 @@
+#include "base/core/log.h"
+
+#include <spdlog/spdlog.h>
+
+namespace covey {
+
+bool set_log_level(std::string_view name) {
+  if (name != "debug" && name != "info" && name != "warn" && name != "error" && name != "off")
+    return false;
+  spdlog::set_level(spdlog::level::from_str(std::string(name)));
+  return true;
+}
+
+bool log_enabled(LogLevel level) {
+  return spdlog::default_logger_raw()->should_log(static_cast<spdlog::level::level_enum>(level));
+}
+
+void log_line(LogLevel level, std::string_view text) {
+  spdlog::default_logger_raw()->log(static_cast<spdlog::level::level_enum>(level),
+                                    spdlog::string_view_t(text.data(), text.size()));
+}
+
+}  // namespace covey

@@ -1,0 +1,62 @@
+// Peers: how one node calls another. node/grpc implements it over mutual TLS, tests/sim over a
+// simulated network. No gRPC type appears here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/async/clock.h"
+#include "base/async/task.h"
+#include "base/core/blob.h"
+#include "base/core/ids.h"
+#include "base/core/result.h"
+
+namespace covey {
+
+// Who answers at the other end. Each number is fixed for ever.
+enum class PeerService : uint8_t {
+  kRegister = 1,  // ballots, reads, ranges: store/register
+  kControl = 2,   // control tables: store/table
+  kBlock = 3,     // blocks: store/block
+  kLayout = 4,    // layout register, join, epochs: node
+  kAdmin = 5,     // status collection: node
+};
+
+// A message: a small head (serialized by the service's own encoding) and, for blocks, a body that
+// is never copied.
+struct PeerMessage {
+  std::string head;
+  Blob body;
+};
+
+// Serves one PeerService on this node.
+class PeerHandler {
+ public:
+  virtual ~PeerHandler() = default;
+  // `from` was proved by the handshake. An Error is carried back to the caller (code and message).
+  virtual Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) = 0;
+};
+
+class Peers {
+ public:
+  virtual ~Peers() = default;
+  virtual NodeId self() const = 0;
+
+  // Calls `service` on `to`. Heads alone are coalesced into frames on one long-lived stream per
+  // peer; a message with a body goes as a call of its own on another channel, so that a block never
+  // delays a ballot. A call to self() reaches the local handler without a network. Errors: kTimeout
+  // (deadline passed: the peer may or may not have acted), kUnavailable (certainly not delivered),
+  // kOverloaded (queue to that peer is full), or what the handler returned.
+  // REQUIRES: head <= kPeerMessageBytesMax, body <= kBlockBytesMax.
+  virtual Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
+                                         TimePoint deadline) = 0;
+
+  // A hint that needs no answer and may be lost; it rides with the next frame (within about 20 ms).
+  virtual void tell(NodeId to, PeerService service, std::string head) = 0;
+
+  // Registers the local handler. Before the first message; the handler outlives this object's
+  // traffic.
+  virtual void serve(PeerService service, PeerHandler& handler) = 0;
+};
+
+}  // namespace covey

@@ -1,0 +1,74 @@
+// Blocks: the bytes of objects above kInlineBytesMax, replicated over the replicas of a home
+// partition. Each node keeps its copies as checksummed records in append-only segment files that
+// name their owner.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/async/clock.h"
+#include "base/async/task.h"
+#include "base/core/blob.h"
+#include "base/core/ids.h"
+#include "base/core/result.h"
+
+namespace covey {
+
+struct BlockId {
+  VersionId version;   // the object version (or the part's own version) it was written for
+  uint32_t index = 0;  // position within that version
+  auto operator<=>(const BlockId&) const = default;
+};
+
+// Written into the record, so that metadata can be rebuilt from segments alone.
+struct BlockOwner {
+  BucketId bucket;
+  std::string key;
+  uint32_t part = 0;  // 0: a plain object
+};
+
+class Blocks {
+ public:
+  virtual ~Blocks() = default;
+
+  // Durable on a write quorum of `home`'s replicas when it completes (all of them when there are
+  // fewer than 3); the remaining copy is finished in the background from a durable queue. Ids are
+  // used once. Errors: kUnavailable, kNoSpace, kOverloaded. REQUIRES: payload.size() <=
+  // kBlockBytesMax.
+  virtual Task<Status> put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
+                           TimePoint deadline) = 0;
+
+  // Bytes [offset, offset + size) of the block, verified. Local copy first, then the nearest,
+  // hedged. A bad local copy is quarantined and fetched again from a peer. Errors: kNotFound (every
+  // reachable replica says so), kUnavailable.
+  virtual Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
+                                 TimePoint deadline) = 0;
+
+  // Marks every local block of `version` deleted; its space returns with compaction. Durable when
+  // it completes. REQUIRES: no row names the version any more (the caller proved it on a quorum).
+  virtual Task<Status> drop_local(VersionId version) = 0;
+
+  // Local versions whose newest block is older than `min_age`, at most `limit`, from `after` on:
+  // candidates for orphans, judged by store/objects.
+  struct LocalVersion {
+    VersionId version;
+    BlockOwner owner;
+    PartitionId home = 0;
+  };
+  virtual Task<Result<std::vector<LocalVersion>>> local_versions(VersionId after, Duration min_age,
+                                                                 size_t limit) = 0;
+
+  struct Usage {
+    uint64_t used_bytes = 0;         // live records
+    uint64_t reclaimable_bytes = 0;  // deleted, not yet compacted
+    uint64_t free_bytes = 0;
+    uint64_t total_bytes = 0;
+    uint64_t copies_owed = 0;  // blocks whose last copy is still to be written somewhere
+    uint64_t quarantined = 0;
+  };
+  virtual Usage usage() const = 0;
+};
+
+}  // namespace covey

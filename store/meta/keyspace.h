@@ -1,0 +1,33 @@
+// The first byte of every key in the metadata store says which table it belongs to. Numbers are
+// fixed for ever; docs/formats/metadata.md describes each.
+#pragma once
+
+#include <cstdint>
+
+namespace covey {
+
+enum class TableId : uint8_t {
+  // Registers (store/register): [table][partition u16 BE][register key].
+  kHeads = 0x10,      // bucket id, shard u16 BE, object key -> HeadRow
+  kUploads = 0x11,    // bucket id, shard u16 BE, object key, 0x00, upload id -> UploadRow
+  kParts = 0x12,      // upload id, part number u32 BE -> PartRow
+  kBuckets = 0x13,    // bucket name -> BucketRow
+  kBlockRefs = 0x14,  // source version id, destination version id -> CopyRefRow
+  // Beside registers.
+  kAttachments = 0x20,  // [table][partition u16 BE][owner version id 16][suffix] -> immutable row
+  kPartitions = 0x21,   // [table][partition u16 BE] -> promised ballot, floor
+  kFences =
+      0x22,  // [table][partition u16 BE][bucket id] -> generation below which requests are refused
+  kGarbage = 0x23,  // store/objects: what displaced rows referred to
+  // Local.
+  kControl = 0x30,     // control tables (store/table): [table][table name NUL][key]
+  kBlockIndex = 0x40,  // store/block: block id -> location
+  kBlockDebts = 0x41,  // store/block: copies owed
+  kSegments = 0x42,    // store/block: per-segment state
+  kRefused =
+      0x43,  // store/block: version ids whose blocks were reclaimed and may never be named again
+  kNode =
+      0x50,  // this node's own: boot epoch, adopted layout, what it remembers of peers' sequences
+};
+
+}  // namespace covey

@@ -1,0 +1,103 @@
+// Kv: the local metadata store. Ordered byte keys to byte values, atomic durable batches, ordered
+// scans over a snapshot. Behind it stand a preallocated journal (one record and one sync per group
+// commit; the next group starts when the previous one ends), a bounded in-memory table of what the
+// journal holds, and LMDB, into which that table is folded.
+//
+// Visibility: a batch is visible to get() and scan() on this node as soon as write() has been
+// called, before it is durable: later decisions must see earlier ones. Whoever tells another node
+// what it read first awaits durable(version of what it read).
+//
+// Failure: an I/O error or a failed sync ends the process with a message (nobody knows what is on
+// the disk then). A full disk fails write() with kNoSpace before anything of the batch is visible.
+//
+// Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/async/task.h"
+#include "base/core/result.h"
+
+namespace covey {
+
+// Counts batches in the order they became visible. 0: long since durable.
+using KvVersion = uint64_t;
+
+class WriteBatch {
+ public:
+  struct Op {
+    std::string key;
+    std::optional<std::string> value;  // nullopt: erase
+  };
+  // REQUIRES: 0 < key.size() <= kKvKeyBytesMax, value.size() <= kKvValueBytesMax. A later op on the
+  // same key wins.
+  void put(std::string key, std::string value);
+  void erase(std::string key);
+  bool empty() const { return ops_.empty(); }
+  const std::vector<Op>& ops() const { return ops_; }
+  std::vector<Op>& ops() { return ops_; }
+  size_t bytes() const;
+
+ private:
+  std::vector<Op> ops_;
+};
+
+struct KvValue {
+  std::string bytes;
+  KvVersion version = 0;  // await durable(version) before telling anybody
+};
+
+// A consistent ordered view of [begin, end). Short-lived: never kept across a co_await.
+class KvIterator {
+ public:
+  virtual ~KvIterator() = default;
+  // False at the end or after an error; then status() says which.
+  virtual bool valid() const = 0;
+  virtual std::string_view key() const = 0;    // borrowed until next() or seek()
+  virtual std::string_view value() const = 0;  // borrowed until next() or seek()
+  virtual KvVersion version() const = 0;
+  virtual void next() = 0;
+  // To the first key >= `key` (never backwards).
+  virtual void seek(std::string_view key) = 0;
+  virtual Status status() const = 0;  // kCorrupt, kIo
+};
+
+class Kv {
+ public:
+  virtual ~Kv() = default;
+
+  // nullopt: certainly absent. Errors: kCorrupt (the row or its page failed its checksum: never
+  // treat as absent), kIo.
+  virtual Result<std::optional<KvValue>> get(std::string_view key) = 0;
+  virtual std::unique_ptr<KvIterator> scan(std::string begin, std::string end) = 0;
+
+  // Atomic; visible when the Task is awaited, before it suspends; durable when the Task completes.
+  // Errors: kNoSpace (nothing was done), kOverloaded (too much waits for the disk; nothing was
+  // done).
+  virtual Task<Status> write(WriteBatch batch) = 0;
+  // Atomic and visible at once, but it reaches the disk only with the next fold and may be lost in
+  // a crash: for what can be found again (block locations, committed flags).
+  virtual Status write_unlogged(WriteBatch batch) = 0;
+  // Completes when everything up to `version` is durable.
+  virtual Task<Status> durable(KvVersion version) = 0;
+  virtual KvVersion visible_version() const = 0;
+
+  // Counts durable batches over the whole life of the store; it never goes back unless the store
+  // was restored from an older copy. Peers remember it, so that a store that forgot is noticed.
+  virtual uint64_t durable_sequence() const = 0;
+
+  // Everything visible so far is in LMDB when it completes. For snapshots, clean shutdown and
+  // tests.
+  virtual Task<Status> fold() = 0;
+  // A consistent copy of LMDB made while serving, with the journal position it covers, into an
+  // empty folder.
+  virtual Task<Status> snapshot(std::string path) = 0;
+};
+
+}  // namespace covey
