@@ -208,6 +208,11 @@ struct ListUploadsResult {
   std::string next_key, next_upload;
 };
 
+// How new a bucket's settings must be. Cached ones may be seconds old, but every operation on keys
+// made under an old generation is refused by the replicas and repeated under the new one; kNow
+// reads the register.
+enum class Freshness { kCached, kNow };
+
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
@@ -215,7 +220,8 @@ class ObjectStore {
   // kBucketAlreadyOwnedByYou, kBucketAlreadyExists. Name rules are the gateway's.
   virtual Task<Result<Bucket>> create_bucket(std::string name, std::string owner,
                                              std::string region, TimePoint deadline) = 0;
-  virtual Task<Result<Bucket>> bucket(std::string name, TimePoint deadline) = 0;
+  virtual Task<Result<Bucket>> bucket(std::string name, TimePoint deadline,
+                                      Freshness freshness = Freshness::kCached) = 0;
   virtual Task<Status> delete_bucket(std::string name, TimePoint deadline) = 0;  // kBucketNotEmpty
   // Every bucket, by name.
   virtual Task<Result<std::vector<Bucket>>> buckets(TimePoint deadline) = 0;

@@ -1,0 +1,156 @@
+// Store: the ObjectStore over registers and blocks. One source file per family of operations:
+// buckets.cpp, put.cpp, get.cpp, remove.cpp, list.cpp, copy.cpp, multipart.cpp, complete.cpp.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/async/runtime.h"
+#include "store/block/blocks.h"
+#include "store/meta/kv.h"
+#include "store/objects/directory.h"
+#include "store/objects/manifest.h"
+#include "store/objects/objects.h"
+#include "store/objects/tables.h"
+#include "store/register/registers.h"
+
+namespace covey {
+
+// A body that has been stored but that no row names yet.
+struct StoredBody {
+  uint64_t size = 0;
+  std::string inline_body;  // used when extents is empty
+  std::vector<rows::Extent> extents;
+  BodyDigests digests;
+};
+
+class Store : public ObjectStore {
+ public:
+  // Everything outlives the store. `scope` ends what goes on in the background (read-ahead,
+  // purging) and is joined by its owner.
+  Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
+        const Topology& topology);
+  ~Store() override;
+
+  Task<Result<Bucket>> create_bucket(std::string name, std::string owner, std::string region,
+                                     TimePoint deadline) override;
+  Task<Result<Bucket>> bucket(std::string name, TimePoint deadline, Freshness freshness) override;
+  Task<Status> delete_bucket(std::string name, TimePoint deadline) override;
+  Task<Result<std::vector<Bucket>>> buckets(TimePoint deadline) override;
+  Task<Result<Bucket>> set_bucket(std::string name, std::string setting,
+                                  std::optional<std::string> value, TimePoint deadline) override;
+  Task<Result<Bucket>> grant_bucket(std::string name, std::string user, Grant grant,
+                                    TimePoint deadline) override;
+
+  Task<Result<ObjectInfo>> put(PutRequest request, BodySource& body, TimePoint deadline) override;
+  Task<Result<GetResult>> get(GetRequest request, TimePoint deadline) override;
+  Task<Result<GetResult>> head(GetRequest request, TimePoint deadline) override;
+  Task<Status> remove(DeleteRequest request, TimePoint deadline) override;
+  Task<Result<ObjectInfo>> copy(CopyRequest request, TimePoint deadline) override;
+  Task<Result<ObjectInfo>> set_tags(std::string bucket, std::string key,
+                                    std::optional<std::string> version,
+                                    std::map<std::string, std::string> tags,
+                                    TimePoint deadline) override;
+  Task<Result<ListResult>> list(ListRequest request, TimePoint deadline) override;
+  Task<Result<std::vector<PartInfo>>> object_parts(std::string bucket, std::string key,
+                                                   std::optional<std::string> version,
+                                                   uint32_t after, size_t limit,
+                                                   TimePoint deadline) override;
+
+  Task<Result<UploadInfo>> create_upload(CreateUploadRequest request, TimePoint deadline) override;
+  Task<Result<UploadInfo>> upload(std::string bucket, std::string key, UploadId id,
+                                  TimePoint deadline) override;
+  Task<Result<PartInfo>> upload_part(UploadPartRequest request, BodySource& body,
+                                     TimePoint deadline) override;
+  Task<Result<PartInfo>> copy_part(CopyPartRequest request, TimePoint deadline) override;
+  Task<Result<ObjectInfo>> complete_upload(CompleteRequest request, TimePoint deadline) override;
+  Task<Status> abort_upload(std::string bucket, std::string key, UploadId id,
+                            TimePoint deadline) override;
+  Task<Result<std::vector<PartInfo>>> parts(std::string bucket, std::string key, UploadId id,
+                                            uint32_t after, size_t limit,
+                                            TimePoint deadline) override;
+  Task<Result<ListUploadsResult>> uploads(ListUploadsRequest request, TimePoint deadline) override;
+
+ private:
+  // Every step of a request (one quorum operation) is bounded, so that the minority side answers
+  // within 5 s.
+  TimePoint step(TimePoint deadline) const;
+  // Writes need a bucket that nobody is deleting; one whose deletion was abandoned is taken back
+  // first.
+  Task<Result<BucketAt>> writable_bucket(std::string name, TimePoint deadline);
+  Task<Result<BucketAt>> find_bucket(std::string name, TimePoint deadline);
+
+  // registers_.mutate / read, again under the bucket's new generation when the replicas know one.
+  Task<Result<std::string>> mutate(BucketAt& at, RegisterKey key, Mutation mutation,
+                                   TimePoint deadline);
+  Task<Result<ReadResult>> read(BucketAt& at, RegisterKey key, bool with_inline,
+                                TimePoint deadline);
+  Task<Result<RangePage>> range(BucketAt& at, RangeQuery query, TimePoint deadline);
+  Task<Status> put_attachments(BucketAt& at, PartitionId partition, std::vector<Attachment> rows,
+                               TimePoint deadline);
+  // The bucket again after kStale; kNoSuchBucket if the name now means another one.
+  Task<Status> refresh(BucketAt& at, TimePoint deadline);
+
+  Mutation new_mutation(std::string body);
+
+  // put.cpp
+  Task<Result<StoredBody>> store_body(const BucketAt& at, std::string key, VersionId version,
+                                      uint32_t part, BodySource& body, TimePoint deadline);
+  Task<Result<std::string>> write_head(BucketAt& at, std::string key, rows::HeadRow row,
+                                       rows::ConditionsMessage conditions,
+                                       std::vector<Attachment> attachments, TimePoint deadline);
+  // get.cpp
+  struct HeadAt {
+    BucketAt at;
+    rows::HeadRow row;
+    std::optional<std::string> inline_body;
+  };
+  Task<Result<HeadAt>> find_head(std::string bucket, std::string key,
+                                 std::optional<std::string> version, bool with_inline,
+                                 TimePoint deadline);
+  Task<Result<GetResult>> open(GetRequest request, bool with_body, TimePoint deadline);
+  Task<Status> apply_part_range(const HeadAt& head, uint32_t part, GetResult& result,
+                                TimePoint deadline);
+
+  // buckets.cpp
+  Task<Result<rows::BucketRow>> change_bucket(std::string name, uint64_t expect,
+                                              rows::BucketRow row, TimePoint deadline);
+  Task<Status> fence_bucket(rows::BucketRow row, TimePoint deadline);
+  Task<Result<bool>> bucket_is_empty(std::string name, rows::BucketRow row, TimePoint deadline);
+
+  // copy.cpp
+  // Rows that let `holder` use the data behind `parts` without moving it: claims on their owners.
+  Task<Status> claim(std::vector<rows::ManifestPart>& parts, const rows::HeadRow& source,
+                     PartitionId source_partition, VersionId holder, TimePoint deadline);
+  Task<Result<std::vector<rows::ManifestPart>>> source_parts(const HeadAt& source,
+                                                             TimePoint deadline);
+  Task<Status> still_there(const HeadAt& source, TimePoint deadline);
+
+  // multipart.cpp, complete.cpp
+  struct UploadAt {
+    BucketAt at;
+    rows::UploadRow row;
+  };
+  Task<Result<UploadAt>> find_upload(std::string bucket, std::string key, UploadId id,
+                                     bool must_be_open, TimePoint deadline);
+  Task<Result<std::vector<rows::PartRow>>> part_rows(BucketAt& at, std::string key, UploadId id,
+                                                     uint32_t after, size_t limit,
+                                                     TimePoint deadline);
+  Task<Status> set_upload(BucketAt& at, rows::UploadRow row,
+                          std::vector<rows::UploadRow::State> expect, TimePoint deadline);
+  Task<Result<rows::HeadRow>> assemble(UploadAt& upload, const CompleteRequest& request,
+                                       TimePoint deadline);
+  Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions, bool resumed,
+                                           TimePoint deadline);
+
+  Runtime runtime_;
+  Scope& scope_;
+  Registers& registers_;
+  Blocks& blocks_;
+  const Topology& topology_;
+  BucketDirectory directory_;
+  Semaphore body_memory_;  // in KiB: what bodies under way may hold in this process
+};
+
+}  // namespace covey
