@@ -52,6 +52,9 @@ std::unique_ptr<BodyReader> open_body_reader(Runtime runtime, Scope& scope, Regi
                                              Blocks& blocks, PartitionId partition,
                                              rows::HeadRow head, uint64_t first, uint64_t length);
 
+// Reads it to the end. The MD5 in hex, as an ETag shows it.
+Task<Result<std::string>> md5_of(BodyReader& body, Pool& cpu);
+
 // A body that is in memory already.
 std::unique_ptr<BodyReader> memory_body_reader(Blob body);
 

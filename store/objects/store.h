@@ -103,6 +103,8 @@ class Store : public ObjectStore {
   // get.cpp
   struct HeadAt {
     BucketAt at;
+    std::string key;
+    PartitionId partition = 0;
     rows::HeadRow row;
     std::optional<std::string> inline_body;
   };
@@ -137,12 +139,15 @@ class Store : public ObjectStore {
   Task<Result<std::vector<rows::PartRow>>> part_rows(BucketAt& at, std::string key, UploadId id,
                                                      uint32_t after, size_t limit,
                                                      TimePoint deadline);
+  Task<Status> write_part(UploadAt& upload, rows::PartRow row, TimePoint deadline);
   Task<Status> set_upload(BucketAt& at, rows::UploadRow row,
                           std::vector<rows::UploadRow::State> expect, TimePoint deadline);
   Task<Result<rows::HeadRow>> assemble(UploadAt& upload, const CompleteRequest& request,
                                        TimePoint deadline);
-  Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions, bool resumed,
+  Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions,
                                            TimePoint deadline);
+  Task<Result<std::optional<rows::HeadRow>>> current_head(UploadAt& upload, TimePoint deadline);
+  Task<Status> end_upload(UploadAt& upload, rows::UploadRow::State state, TimePoint deadline);
 
   Runtime runtime_;
   Scope& scope_;

@@ -1,5 +1,7 @@
 #include "store/objects/tables.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "base/core/codec.h"
@@ -46,7 +48,7 @@ Status check_write_conditions(const rows::ConditionsMessage& want, const rows::H
   }
   if (want.has_size()) {
     if (!current) return fail(ErrorCode::kNoSuchKey, "a condition on a key that does not exist");
-    if (current->size() != want.if_match_size()) return failed();
+    if (current->size() != want.object_size()) return failed();
   }
   return {};
 }
@@ -83,7 +85,7 @@ void set_conditions(rows::ConditionsMessage& out, const Conditions& in) {
     out.set_if_match_last_modified(in.if_match_last_modified->ms / 1000);
   if (in.if_match_size) {
     out.set_has_size(true);
-    out.set_if_match_size(*in.if_match_size);
+    out.set_object_size(*in.if_match_size);
   }
 }
 

@@ -1,0 +1,240 @@
+// CompleteMultipartUpload: open -> completing (the head to be, durable manifest) -> head written ->
+// completed. Whoever finds an upload 'completing' finishes it: the head is written at most once,
+// because the row remembers what the key held before.
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/core/limits.h"
+#include "store/objects/checksum.h"
+#include "store/objects/store.h"
+
+namespace covey {
+namespace {
+
+constexpr int kFinishTriesMax = 8;
+
+std::string md5(std::string_view bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_md5(), nullptr) == 1);
+  return std::string(reinterpret_cast<char*>(digest), size);
+}
+
+std::string digest_of(const CompleteRequest& request) {
+  std::string text;
+  for (const CompletePart& part : request.parts)
+    text += std::to_string(part.number) + "=" + part.etag + ";";
+  return md5(text);
+}
+
+// The rows of the parts asked for, checked against the request.
+Result<std::vector<rows::ManifestPart>> chosen_parts(const CompleteRequest& request,
+                                                     const std::vector<rows::PartRow>& rows) {
+  if (request.parts.empty())
+    return fail(ErrorCode::kInvalid, "a Complete names at least one part", "MalformedXML");
+  std::vector<rows::ManifestPart> chosen;
+  auto row = rows.begin();
+  uint32_t before = 0;
+  for (const CompletePart& want : request.parts) {
+    if (want.number <= before)
+      return fail(ErrorCode::kInvalidPartOrder, "the parts are not in rising order");
+    before = want.number;
+    while (row != rows.end() && row->part().number() < want.number) ++row;
+    if (row == rows.end() || row->part().number() != want.number ||
+        row->part().etag() != want.etag) {
+      return fail(ErrorCode::kInvalidPart, "a part was not found or its ETag differs");
+    }
+    if (!want.checksum.value.empty() &&
+        (row->part().checksum().value() != want.checksum.value ||
+         row->part().checksum().algorithm() != want.checksum.algorithm)) {
+      return fail(ErrorCode::kInvalidPart, "a part's checksum differs");
+    }
+    if (!chosen.empty() && chosen.back().size() < kPartBytesMin) {
+      return fail(ErrorCode::kEntityTooSmall, "every part but the last is at least 5 MiB");
+    }
+    chosen.push_back(row->part());
+  }
+  return chosen;
+}
+
+Result<Checksum> object_checksum(const rows::UploadRow& upload,
+                                 const std::vector<rows::ManifestPart>& parts) {
+  Checksum checksum;
+  checksum.algorithm = upload.checksum_algorithm();
+  if (checksum.algorithm.empty()) return checksum;
+  checksum.full_object = upload.checksum_full_object();
+  std::vector<std::string> values;
+  std::vector<std::pair<std::string, uint64_t>> sized;
+  for (const auto& part : parts) {
+    if (part.checksum().algorithm() != checksum.algorithm)
+      return Checksum{};  // parts without it: none for the object
+    values.push_back(part.checksum().value());
+    sized.emplace_back(part.checksum().value(), part.size());
+  }
+  if (checksum.full_object) {
+    TRY(checksum.value, combine_full_object(checksum.algorithm, sized));
+  } else {
+    TRY(checksum.value, composite_checksum(checksum.algorithm, values));
+  }
+  return checksum;
+}
+
+}  // namespace
+
+Task<Result<rows::HeadRow>> Store::assemble(UploadAt& upload, const CompleteRequest& request,
+                                            TimePoint deadline) {
+  UploadId id = UploadId::from_bytes(upload.row.id()).value_or(UploadId{});
+  CO_TRY(std::vector<rows::PartRow> stored,
+         co_await part_rows(upload.at, upload.row.key(), id, 0, kPartNumberMax, deadline));
+  CO_TRY(std::vector<rows::ManifestPart> parts, chosen_parts(request, stored));
+  rows::HeadRow head;
+  std::string md5s;
+  uint64_t size = 0;
+  for (const auto& part : parts) {
+    md5s += hex_decode(part.etag()).value_or(part.etag());
+    size += part.size();
+  }
+  if (size > kObjectBytesMax)
+    co_return fail(ErrorCode::kEntityTooLarge, "an object is at most 5 TiB");
+  if (request.object_size && *request.object_size != size) {
+    co_return fail(ErrorCode::kInvalid, "the object size is not the one given", "InvalidRequest");
+  }
+  CO_TRY(Checksum checksum, object_checksum(upload.row, parts));
+  if (!request.object_checksum.value.empty() && request.object_checksum.value != checksum.value) {
+    co_return fail(ErrorCode::kBadDigest, "the checksum of the whole object differs");
+  }
+  VersionId version = runtime_.rng.id<VersionId>();
+  head.set_version(std::string(version.view()));
+  head.set_size(size);
+  head.set_etag(hex_encode(md5(md5s)) + "-" + std::to_string(parts.size()));
+  head.set_modified_ms(runtime_.clock.wall_now().ms);
+  const rows::AttributesMessage& from = upload.row.attributes();
+  head.set_owner(from.owner());
+  head.set_storage_class(from.storage_class());
+  *head.mutable_headers() = from.headers();
+  *head.mutable_user_metadata() = from.user_metadata();
+  *head.mutable_tags() = from.tags();
+  head.set_parts(static_cast<uint32_t>(parts.size()));
+  if (!checksum.algorithm.empty()) *head.mutable_checksum() = to_row(checksum);
+  std::vector<Attachment> chunks = place_parts(parts, true, head);
+  PartitionId partition = upload.at.space.partition(upload.row.key());
+  for (Attachment& chunk : chunks) {
+    std::vector<Attachment> one;
+    one.push_back(std::move(chunk));
+    CO_TRY_STATUS(co_await put_attachments(upload.at, partition, std::move(one), deadline));
+  }
+  co_return head;
+}
+
+// May the head to be have stood before what stands now? Then it needs no writing: a blind write or
+// delete that came after it is ordered after it, and a conditional one says what it replaced.
+static bool written_before(const std::optional<rows::HeadRow>& now, const std::string& version,
+                           bool unconditional) {
+  if (now && now->version() == version) return true;
+  if (now && now->conditional()) return now->replaced() == version;
+  return unconditional;
+}
+
+// From 'completing' on: by the gateway that marked it, or by a later Complete that found it so.
+Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions conditions,
+                                                TimePoint deadline) {
+  rows::HeadRow head;
+  if (!head.ParseFromString(upload.row.head()))
+    co_return fail(ErrorCode::kCorrupt, "a stored head does not decode");
+  std::optional<Error> refused;
+  for (int tries = 0; tries < kFinishTriesMax; ++tries) {
+    CO_TRY(std::optional<rows::HeadRow> now, co_await current_head(upload, deadline));
+    const std::string before = now ? now->version() : "";
+    if (before != upload.row.head_before()) {
+      if (written_before(now, head.version(), conditions.empty())) {
+        CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETED, deadline));
+        co_return object_info(upload.row.key(), head);
+      }
+      upload.row.set_head_before(before);
+      CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETING, deadline));
+    } else if (refused) {  // nothing came between: the client's own condition failed
+      CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::OPEN, deadline));
+      co_return tl::unexpected<Error>(std::move(*refused));
+    }
+    rows::ConditionsMessage want;
+    set_conditions(want, conditions);
+    want.set_if_version(before);
+    want.set_if_absent(before.empty());
+    std::vector<Attachment> none;
+    auto written = co_await write_head(upload.at, upload.row.key(), head, std::move(want),
+                                       std::move(none), deadline);
+    if (written) {
+      CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETED, deadline));
+      co_return object_info(upload.row.key(), head);
+    }
+    if (!written.is(ErrorCode::kPreconditionFailed) && !written.is(ErrorCode::kNoSuchKey)) {
+      co_return tl::unexpected<Error>(std::move(written).error());
+    }
+    refused = std::move(written).error();
+  }
+  co_return fail(ErrorCode::kConflict, "the key keeps changing while the upload is completed");
+}
+
+Task<Result<std::optional<rows::HeadRow>>> Store::current_head(UploadAt& upload,
+                                                               TimePoint deadline) {
+  CO_TRY(
+      ReadResult read,
+      co_await this->read(upload.at, head_key(upload.at.space, upload.row.key()), false, deadline));
+  std::optional<rows::HeadRow> now;
+  if (read.row && !now.emplace().ParseFromString(*read.row)) {
+    co_return fail(ErrorCode::kCorrupt, "a head row does not decode");
+  }
+  co_return now;
+}
+
+// Moves an upload that is 'completing' to `state`.
+Task<Status> Store::end_upload(UploadAt& upload, rows::UploadRow::State state, TimePoint deadline) {
+  rows::UploadRow row = upload.row;
+  row.set_state(state);
+  if (state == rows::UploadRow::OPEN) {
+    row.clear_head();
+    row.clear_head_before();
+  } else if (state == rows::UploadRow::COMPLETED) {
+    row.set_ended_ms(runtime_.clock.wall_now().ms);
+  }
+  std::vector<rows::UploadRow::State> from;
+  from.push_back(rows::UploadRow::COMPLETING);
+  if (state == rows::UploadRow::COMPLETED) from.push_back(rows::UploadRow::COMPLETED);
+  co_return co_await set_upload(upload.at, std::move(row), std::move(from), deadline);
+}
+
+Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoint deadline) {
+  CO_TRY(UploadAt upload,
+         co_await find_upload(request.bucket, request.key, request.upload, false, deadline));
+  std::string digest = digest_of(request);
+  if (upload.row.state() == rows::UploadRow::ABORTED)
+    co_return fail(ErrorCode::kNoSuchUpload, "the upload has ended");
+  if (upload.row.state() == rows::UploadRow::COMPLETED) {
+    if (upload.row.request_digest() != digest)
+      co_return fail(ErrorCode::kNoSuchUpload, "the upload has ended");
+    rows::HeadRow head;
+    if (!head.ParseFromString(upload.row.head()))
+      co_return fail(ErrorCode::kCorrupt, "a stored head does not decode");
+    co_return object_info(std::move(request.key), head);
+  }
+  if (upload.row.state() == rows::UploadRow::COMPLETING) {
+    co_return co_await finish_complete(upload, request.conditions, deadline);
+  }
+  CO_TRY(rows::HeadRow head, co_await assemble(upload, request, deadline));
+  CO_TRY(std::optional<rows::HeadRow> before, co_await current_head(upload, deadline));
+  upload.row.set_state(rows::UploadRow::COMPLETING);
+  upload.row.set_head(head.SerializeAsString());
+  upload.row.set_head_before(before ? before->version() : "");
+  upload.row.set_request_digest(digest);
+  std::vector<rows::UploadRow::State> expect;
+  expect.push_back(rows::UploadRow::OPEN);
+  Status marked = co_await set_upload(upload.at, upload.row, std::move(expect), deadline);
+  if (marked.is(ErrorCode::kPreconditionFailed))
+    co_return fail(ErrorCode::kConflict, "another Complete is under way");
+  CO_TRY_STATUS(std::move(marked));
+  co_return co_await finish_complete(upload, request.conditions, deadline);
+}
+
+}  // namespace covey

@@ -1,0 +1,188 @@
+// Copy: no data moves. The copy's manifest names the source's blocks, and a reference row at the
+// source's home keeps them: it is written on a quorum, the source is looked at again, and only then
+// is the copy's head accepted.
+#include <algorithm>
+#include <set>
+#include <tuple>
+
+#include "base/core/limits.h"
+#include "store/objects/store.h"
+
+namespace covey {
+namespace {
+
+constexpr int kSourceRetriesMax = 4;
+
+Status source_failed(Status status) {
+  // A copy answers 412 to whatever condition on its source fails.
+  if (status.is(ErrorCode::kNotModified))
+    return fail(ErrorCode::kPreconditionFailed, {}, status.error().detail);
+  return status;
+}
+
+}  // namespace
+
+Task<Result<std::vector<rows::ManifestPart>>> Store::source_parts(const HeadAt& source,
+                                                                  TimePoint deadline) {
+  if (source.row.inline_body()) {
+    rows::ManifestPart part;
+    part.set_size(source.row.size());
+    part.set_etag(source.row.etag());
+    if (source.row.size() > 0) {
+      rows::Extent& extent = *part.add_extents();
+      extent.set_inline_body(source.inline_body.value_or(""));
+      extent.set_size(source.row.size());
+    }
+    std::vector<rows::ManifestPart> parts;
+    parts.push_back(std::move(part));
+    co_return parts;
+  }
+  co_return co_await read_parts(registers_, source.partition, source.row, step(deadline));
+}
+
+Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const rows::HeadRow& source,
+                          PartitionId source_partition, VersionId holder, TimePoint deadline) {
+  std::set<std::tuple<std::string, uint32_t>> owners;
+  for (rows::ManifestPart& part : parts) {
+    for (rows::Extent& extent : *part.mutable_extents()) {
+      if (!extent.inline_body().empty()) continue;
+      if (extent.owner().empty()) {
+        extent.set_owner(source.version());
+        extent.set_owner_partition(source_partition);
+      }
+      extent.set_holder(std::string(holder.view()));
+      owners.emplace(extent.owner(), extent.owner_partition());
+    }
+  }
+  for (const auto& [owner_bytes, partition] : owners) {
+    VersionId owner = VersionId::from_bytes(owner_bytes).value_or(VersionId{});
+    Mutation mutation = new_mutation("bp");
+    auto done = co_await registers_.mutate(block_ref_key(partition, owner, holder),
+                                           std::move(mutation), step(deadline));
+    CO_TRY(std::string reply, std::move(done));
+  }
+  co_return Status();
+}
+
+Task<Status> Store::still_there(const HeadAt& source, TimePoint deadline) {
+  BucketAt at = source.at;
+  CO_TRY(ReadResult read, co_await this->read(at, head_key(at.space, source.key), false, deadline));
+  rows::HeadRow now;
+  if (!read.row || !now.ParseFromString(*read.row) || now.version() != source.row.version()) {
+    co_return fail(ErrorCode::kConflict, "the source was replaced while it was copied");
+  }
+  co_return Status();
+}
+
+Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
+  CO_TRY(BucketAt at, co_await writable_bucket(request.bucket, deadline));
+  for (int tries = 0;; ++tries) {
+    CO_TRY(HeadAt source, co_await find_head(request.source_bucket, request.source_key,
+                                             request.source_version, true, deadline));
+    CO_TRY_STATUS(source_failed(check_read_conditions(request.source_conditions, source.row)));
+    if (source.row.size() > kPutBytesMax)
+      co_return fail(ErrorCode::kEntityTooLarge, "the source is above 5 GiB");
+    VersionId version = runtime_.rng.id<VersionId>();
+    rows::HeadRow row = source.row;
+    row.set_version(std::string(version.view()));
+    row.set_modified_ms(runtime_.clock.wall_now().ms);
+    row.set_owner(request.owner);
+    row.clear_extents();
+    row.clear_chunk_offset();
+    row.clear_chunk_part();
+    row.set_storage_class(request.storage_class == "STANDARD" ? "" : request.storage_class);
+    if (request.replace) {
+      row.clear_headers();
+      row.clear_user_metadata();
+      for (const auto& [name, value] : request.replace->headers)
+        (*row.mutable_headers())[name] = value;
+      for (const auto& [name, value] : request.replace->user_metadata)
+        (*row.mutable_user_metadata())[name] = value;
+    }
+    if (request.replace_tags) {
+      row.clear_tags();
+      for (const auto& [name, value] : *request.replace_tags) (*row.mutable_tags())[name] = value;
+    }
+    std::vector<Attachment> attachments;
+    if (row.inline_body()) {
+      if (!source.inline_body)
+        co_return fail(ErrorCode::kUnavailable, "the source's body could not be read");
+      attachments.push_back({version, std::string(kInlineSuffix), *source.inline_body});
+    } else {
+      CO_TRY(std::vector<rows::ManifestPart> parts, co_await source_parts(source, deadline));
+      CO_TRY_STATUS(co_await claim(parts, source.row, source.partition, version, deadline));
+      Status there = co_await still_there(source, deadline);
+      if (there.is(ErrorCode::kConflict) && tries < kSourceRetriesMax) continue;
+      CO_TRY_STATUS(std::move(there));
+      attachments = place_parts(parts, source.row.parts() > 0, row);
+    }
+    rows::ConditionsMessage conditions;
+    set_conditions(conditions, request.conditions);
+    CO_TRY(std::string reply, co_await write_head(at, request.key, row, std::move(conditions),
+                                                  std::move(attachments), deadline));
+    co_return object_info(std::move(request.key), row);
+  }
+}
+
+Task<Result<PartInfo>> Store::copy_part(CopyPartRequest request, TimePoint deadline) {
+  CO_TRY(UploadAt upload, co_await find_upload(request.to.bucket, request.to.key, request.to.upload,
+                                               true, deadline));
+  for (int tries = 0;; ++tries) {
+    CO_TRY(HeadAt source, co_await find_head(request.source_bucket, request.source_key,
+                                             request.source_version, true, deadline));
+    CO_TRY_STATUS(source_failed(check_read_conditions(request.source_conditions, source.row)));
+    uint64_t first = 0, length = source.row.size();
+    if (request.range) {
+      first = request.range->first.value_or(0);
+      uint64_t last = request.range->last.value_or(source.row.size());
+      if (first > last || last >= source.row.size()) {
+        co_return fail(ErrorCode::kInvalidRange, std::to_string(source.row.size()));
+      }
+      length = last - first + 1;
+    }
+    if (length > kPutBytesMax)
+      co_return fail(ErrorCode::kEntityTooLarge, "a part is at most 5 GiB");
+    CO_TRY(std::vector<rows::ManifestPart> parts, co_await source_parts(source, deadline));
+    std::vector<rows::Extent> extents;
+    for (auto& part : parts)
+      extents.insert(extents.end(), part.extents().begin(), part.extents().end());
+    VersionId version = runtime_.rng.id<VersionId>();
+    rows::PartRow row;
+    row.set_version(std::string(version.view()));
+    rows::ManifestPart& part = *row.mutable_part();
+    part.set_number(request.to.number);
+    part.set_size(length);
+    part.set_modified_ms(runtime_.clock.wall_now().ms);
+    for (rows::Extent& extent : cut_extents(extents, first, length))
+      *part.add_extents() = std::move(extent);
+    if (part.ByteSizeLong() > kRowBytesMax / 2) {
+      co_return fail(ErrorCode::kNotImplemented,
+                     "this range of the source spans too many parts: copy it in smaller ranges");
+    }
+    std::vector<rows::ManifestPart> claimed;
+    claimed.push_back(part);
+    CO_TRY_STATUS(co_await claim(claimed, source.row, source.partition, version, deadline));
+    part = claimed[0];
+    Status there = co_await still_there(source, deadline);
+    if (there.is(ErrorCode::kConflict) && tries < kSourceRetriesMax) continue;
+    CO_TRY_STATUS(std::move(there));
+    // A part has an ETag of its own bytes, so they are read once, locally where possible.
+    bool whole = length == source.row.size() && source.row.parts() == 0;
+    if (whole) {
+      part.set_etag(source.row.etag());
+    } else {
+      rows::HeadRow source_row = source.row;
+      auto reader = source.row.inline_body()
+                        ? memory_body_reader(Blob::copy(*source.inline_body).slice(first, length))
+                        : open_body_reader(runtime_, scope_, registers_, blocks_, source.partition,
+                                           std::move(source_row), first, length);
+      CO_TRY(std::string etag, co_await md5_of(*reader, runtime_.cpu));
+      part.set_etag(std::move(etag));
+    }
+    CO_TRY_STATUS(co_await write_part(upload, row, deadline));
+    co_return PartInfo{
+        part.number(), part.size(), part.etag(), from_row(part.checksum()), {part.modified_ms()}};
+  }
+}
+
+}  // namespace covey
