@@ -1,0 +1,153 @@
+#include "store/objects/key_users.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+
+#include "base/core/check.h"
+#include "base/core/ids.h"
+#include "base/core/log.h"
+#include "proto/rows.pb.h"
+
+namespace covey {
+namespace {
+
+constexpr char kTable[] = "keys";
+constexpr size_t kNonceBytes = crypto_aead_xchacha20poly1305_ietf_NPUBBYTES;
+constexpr size_t kTagBytes = crypto_aead_xchacha20poly1305_ietf_ABYTES;
+constexpr size_t kAccessKeyBytesMin = 3, kAccessKeyBytesMax = 128, kSecretBytesMin = 8,
+                 kSecretBytesMax = 128;
+
+const unsigned char* bytes(std::string_view text) {
+  return reinterpret_cast<const unsigned char*>(text.data());
+}
+
+std::string random_text(size_t size, std::string_view alphabet) {
+  std::string text;
+  for (size_t i = 0; i < size; ++i) {
+    text.push_back(alphabet[randombytes_uniform(static_cast<uint32_t>(alphabet.size()))]);
+  }
+  return text;
+}
+
+// Access keys stand in headers and URLs; secrets only in configuration files.
+bool printable(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c < 127 && c != '/' && c != ','; });
+}
+
+}  // namespace
+
+KeyUsers::KeyUsers(ControlTables& tables, std::string_view cluster_secret) : tables_(tables) {
+  static constexpr std::string_view kPurpose = "covey access keys 1";
+  CHECK(!cluster_secret.empty());
+  CHECK(crypto_generichash(sealing_key_.data(), sealing_key_.size(), bytes(cluster_secret),
+                           cluster_secret.size(), bytes(kPurpose), kPurpose.size()) == 0);
+  for (const auto& [access_key, row] : tables_.list(kTable)) reload(access_key);
+  tables_.on_change(kTable, [this](std::string_view access_key) { reload(access_key); });
+}
+
+void KeyUsers::reload(std::string_view access_key) {
+  auto row = tables_.get(kTable, access_key);
+  auto key = row ? unseal(access_key, *row) : std::nullopt;
+  if (key) {
+    keys_[std::string(access_key)] = std::move(*key);
+  } else {
+    keys_.erase(std::string(access_key));
+  }
+}
+
+std::optional<AccessKey> KeyUsers::unseal(std::string_view access_key,
+                                          std::string_view bytes_of_row) const {
+  rows::UserKeyRow row;
+  if (!row.ParseFromArray(bytes_of_row.data(), static_cast<int>(bytes_of_row.size())))
+    return std::nullopt;
+  const std::string& sealed = row.sealed_secret();
+  if (sealed.size() < kNonceBytes + kTagBytes) return std::nullopt;
+  AccessKey key;
+  key.secret_key.resize(sealed.size() - kNonceBytes - kTagBytes);
+  int opened = crypto_aead_xchacha20poly1305_ietf_decrypt(
+      reinterpret_cast<unsigned char*>(key.secret_key.data()), nullptr, nullptr,
+      bytes(sealed) + kNonceBytes, sealed.size() - kNonceBytes, bytes(access_key),
+      access_key.size(), bytes(sealed), sealing_key_.data());
+  if (opened != 0) {
+    log_error("access key {} was sealed under another cluster secret: import it again", access_key);
+    return std::nullopt;
+  }
+  key.access_key = std::string(access_key);
+  key.user_id = row.user_id();
+  key.display_name = row.display_name();
+  key.create_buckets = row.create_buckets();
+  key.created = {row.created_ms()};
+  return key;
+}
+
+std::optional<AccessKey> KeyUsers::find(std::string_view access_key) const {
+  auto it = keys_.find(std::string(access_key));
+  if (it == keys_.end()) return std::nullopt;
+  return it->second;
+}
+
+std::optional<std::string> KeyUsers::display_name(std::string_view user_id) const {
+  for (const auto& [access_key, key] : keys_) {
+    if (key.user_id == user_id) return key.display_name;
+  }
+  return std::nullopt;
+}
+
+std::vector<AccessKey> KeyUsers::list() const {
+  std::vector<AccessKey> all;
+  for (const auto& [access_key, key] : keys_) all.push_back(key);
+  std::sort(all.begin(), all.end(),
+            [](const AccessKey& a, const AccessKey& b) { return a.access_key < b.access_key; });
+  return all;
+}
+
+Task<Status> KeyUsers::put(AccessKey key, TimePoint deadline) {
+  bool good =
+      key.access_key.size() >= kAccessKeyBytesMin && key.access_key.size() <= kAccessKeyBytesMax &&
+      key.secret_key.size() >= kSecretBytesMin && key.secret_key.size() <= kSecretBytesMax &&
+      printable(key.access_key) && !key.user_id.empty() && key.user_id.size() <= kSecretBytesMax;
+  if (!good) {
+    co_return fail(
+        ErrorCode::kInvalid,
+        "an access key has 3 to 128 printable characters without '/' and ',', a secret 8 to 128");
+  }
+  if (tables_.get(kTable, key.access_key))
+    co_return fail(ErrorCode::kAlreadyExists, "this access key exists");
+  std::string sealed(kNonceBytes + key.secret_key.size() + kTagBytes, '\0');
+  auto* out = reinterpret_cast<unsigned char*>(sealed.data());
+  randombytes_buf(out, kNonceBytes);
+  crypto_aead_xchacha20poly1305_ietf_encrypt(
+      out + kNonceBytes, nullptr, bytes(key.secret_key), key.secret_key.size(),
+      bytes(key.access_key), key.access_key.size(), nullptr, out, sealing_key_.data());
+  rows::UserKeyRow row;
+  row.set_user_id(key.user_id);
+  row.set_display_name(key.display_name);
+  row.set_sealed_secret(std::move(sealed));
+  row.set_create_buckets(key.create_buckets);
+  row.set_created_ms(key.created.ms);
+  co_return co_await tables_.put(kTable, key.access_key, row.SerializeAsString(), deadline);
+}
+
+Task<Status> KeyUsers::remove(std::string access_key, TimePoint deadline) {
+  if (!tables_.get(kTable, access_key)) co_return fail(ErrorCode::kNotFound, "no such access key");
+  co_return co_await tables_.remove(kTable, std::move(access_key), deadline);
+}
+
+AccessKey KeyUsers::generate(std::string display_name, WallTime now) {
+  static constexpr std::string_view kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+  static constexpr std::string_view kMixed =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  AccessKey key;
+  key.access_key = "CV" + random_text(18, kUpper);
+  key.secret_key = random_text(40, kMixed);
+  std::string id(32, '\0');
+  randombytes_buf(id.data(), id.size());
+  key.user_id = hex_encode(id);
+  key.display_name = std::move(display_name);
+  key.created = now;
+  return key;
+}
+
+}  // namespace covey

@@ -1,0 +1,275 @@
+#include "store/table/control_store.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+
+#include "base/core/codec.h"
+#include "base/core/limits.h"
+#include "base/core/log.h"
+#include "store/meta/keyspace.h"
+
+namespace covey {
+namespace {
+
+constexpr Duration kSyncEvery = std::chrono::seconds(10);
+constexpr Duration kSyncTimeout = std::chrono::seconds(4);
+constexpr size_t kRowsMax = 100000;
+constexpr size_t kPageBytesMax = 512 * kKiB;
+constexpr int kPagesMax = 1000;
+
+std::string kv_key(const std::string& table, const std::string& key) {
+  std::string name(1, static_cast<char>(TableId::kControl));
+  name.append(table).push_back('\0');
+  name.append(key);
+  return name;
+}
+
+HlcStamp stamp_of(const rows::ControlRow& row) {
+  return {row.wall_ms(), row.counter(), NodeId::from_bytes(row.node()).value_or(NodeId{})};
+}
+
+// Where a PULL goes on: the last row it has seen.
+std::string place_of(const std::string& table, const std::string& key) {
+  std::string place;
+  Writer writer(place);
+  writer.bytes(table);
+  writer.raw(key);
+  return place;
+}
+
+}  // namespace
+
+ControlStore::ControlStore(Runtime runtime, Kv& kv, Peers& peers, const Topology& topology)
+    : runtime_(runtime), kv_(kv), peers_(peers), topology_(topology), hlc_(peers.self()) {
+  peers.serve(PeerService::kControl, *this);
+}
+
+Status ControlStore::load() {
+  std::string begin(1, static_cast<char>(TableId::kControl));
+  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kControl) + 1));
+  auto rows = kv_.scan(begin, end);
+  for (; rows->valid(); rows->next()) {
+    rows::ControlRow row;
+    std::string_view value = rows->value();
+    if (!row.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+      return fail(ErrorCode::kCorrupt,
+                  "a control row does not decode: wipe this node and let it join again");
+    }
+    hlc_.witness(stamp_of(row));
+    RowKey key(row.table(), row.key());
+    rows_[std::move(key)] = std::move(row);
+  }
+  return rows->status();
+}
+
+std::optional<std::string> ControlStore::get(std::string_view table, std::string_view key) const {
+  auto it = rows_.find(RowKey(table, key));
+  if (it == rows_.end() || it->second.removed()) return std::nullopt;
+  return it->second.value();
+}
+
+std::vector<std::pair<std::string, std::string>> ControlStore::list(std::string_view table) const {
+  std::vector<std::pair<std::string, std::string>> found;
+  for (auto it = rows_.lower_bound(RowKey(table, ""));
+       it != rows_.end() && it->first.first == table; ++it) {
+    if (!it->second.removed()) found.emplace_back(it->first.second, it->second.value());
+  }
+  return found;
+}
+
+Task<Status> ControlStore::put(std::string table, std::string key, std::string value,
+                               TimePoint deadline) {
+  if (value.size() > kRowBytesMax)
+    co_return fail(ErrorCode::kTooLarge, "a control row is at most 64 KiB");
+  if (rows_.size() >= kRowsMax) co_return fail(ErrorCode::kTooLarge, "the control tables are full");
+  rows::ControlRow row;
+  row.set_table(std::move(table));
+  row.set_key(std::move(key));
+  row.set_value(std::move(value));
+  co_return co_await write(std::move(row), deadline);
+}
+
+Task<Status> ControlStore::remove(std::string table, std::string key, TimePoint deadline) {
+  rows::ControlRow row;
+  row.set_table(std::move(table));
+  row.set_key(std::move(key));
+  row.set_removed(true);
+  co_return co_await write(std::move(row), deadline);
+}
+
+void ControlStore::on_change(std::string table, std::function<void(std::string_view key)> watcher) {
+  watchers_.emplace_back(std::move(table), std::move(watcher));
+}
+
+namespace {
+
+using Acks = Mailbox<Result<PeerMessage>>;
+
+Task<void> push_to(Peers& peers, NodeId to, PeerMessage message, TimePoint deadline,
+                   std::shared_ptr<Acks> acks) {
+  acks->put(co_await peers.call(to, PeerService::kControl, std::move(message), deadline));
+}
+
+}  // namespace
+
+Task<Status> ControlStore::write(rows::ControlRow row, TimePoint deadline) {
+  HlcStamp stamp = hlc_.tick(runtime_.clock.wall_now());
+  row.set_wall_ms(stamp.wall_ms);
+  row.set_counter(stamp.counter);
+  row.set_node(std::string(stamp.node.view()));
+  rows::ControlMessage push;
+  push.set_kind(rows::ControlMessage::PUSH);
+  *push.add_rows() = row;
+  auto acks = std::make_shared<Acks>();
+  std::shared_ptr<const LayoutState> layout = topology_.layout();
+  std::vector<Member> members = layout->joint() ? layout->next->members : layout->current.members;
+  Scope pushes;
+  size_t others = 0;
+  for (const Member& member : members) {
+    if (member.id == peers_.self()) continue;
+    ++others;
+    PeerMessage message;
+    message.head = push.SerializeAsString();
+    pushes.spawn(push_to(peers_, member.id, std::move(message), deadline, acks));
+  }
+  std::vector<rows::ControlRow> own;
+  own.push_back(std::move(row));
+  Status stored = co_await merge(std::move(own));
+  size_t have = stored ? 1 : 0, need = members.size() / 2 + 1;
+  for (size_t i = 0; i < others; ++i) {
+    if ((co_await acks->next()).has_value()) ++have;
+  }
+  co_await pushes.join();
+  CO_TRY_STATUS(std::move(stored));
+  if (have < need) {
+    co_return fail(
+        ErrorCode::kUnavailable,
+        "too few nodes answered: the change is stored here and spreads when they return");
+  }
+  co_return Status();
+}
+
+Task<Status> ControlStore::merge(std::vector<rows::ControlRow> rows) {
+  WriteBatch batch;
+  std::vector<RowKey> changed;
+  for (rows::ControlRow& row : rows) {
+    hlc_.witness(stamp_of(row));
+    RowKey key(row.table(), row.key());
+    auto it = rows_.find(key);
+    if (it != rows_.end() && stamp_of(it->second) >= stamp_of(row)) continue;
+    if (it == rows_.end() && rows_.size() >= kRowsMax)
+      co_return fail(ErrorCode::kTooLarge, "the control tables are full");
+    batch.put(kv_key(row.table(), row.key()), row.SerializeAsString());
+    rows_[key] = std::move(row);
+    changed.push_back(std::move(key));
+  }
+  if (batch.empty()) co_return co_await kv_.durable(kv_.visible_version());
+  Status written = co_await kv_.write(std::move(batch));
+  for (const RowKey& key : changed) {
+    for (size_t i = 0; i < watchers_.size(); ++i) {
+      if (watchers_[i].first == key.first) watchers_[i].second(key.second);
+    }
+  }
+  co_return written;
+}
+
+// The order of rows is fixed, so equal tables have equal digests.
+uint64_t ControlStore::digest() const {
+  uint64_t digest = 0;
+  for (const auto& [key, row] : rows_) {
+    std::string text = place_of(key.first, key.second);
+    Writer writer(text);
+    writer.u64(static_cast<uint64_t>(row.wall_ms()));
+    writer.u32(row.counter());
+    writer.raw(row.node());
+    digest = XXH3_64bits_withSeed(text.data(), text.size(), digest);
+  }
+  return digest;
+}
+
+rows::ControlMessage ControlStore::page_after(std::string after) const {
+  rows::ControlMessage page;
+  page.set_kind(rows::ControlMessage::PUSH);
+  auto it = rows_.begin();
+  if (!after.empty()) {
+    Reader reader(after);
+    std::string table(reader.bytes());
+    it = rows_.upper_bound(RowKey(std::move(table), std::string(reader.rest())));
+  }
+  size_t bytes = 0;
+  for (; it != rows_.end() && bytes < kPageBytesMax; ++it) {
+    bytes += it->second.ByteSizeLong();
+    *page.add_rows() = it->second;
+    page.set_after(place_of(it->first.first, it->first.second));
+  }
+  page.set_more(it != rows_.end());
+  return page;
+}
+
+Task<Result<PeerMessage>> ControlStore::serve(NodeId from, PeerMessage request) {
+  rows::ControlMessage message;
+  if (!message.ParseFromString(request.head))
+    co_return fail(ErrorCode::kInvalid, "a control message does not decode");
+  PeerMessage reply;
+  switch (message.kind()) {
+    case rows::ControlMessage::PUSH: {
+      std::vector<rows::ControlRow> rows(message.rows().begin(), message.rows().end());
+      CO_TRY_STATUS(co_await merge(std::move(rows)));
+      co_return reply;
+    }
+    case rows::ControlMessage::DIGEST:
+      message.set_digest(digest());
+      reply.head = message.SerializeAsString();
+      co_return reply;
+    case rows::ControlMessage::PULL:
+      reply.head = page_after(message.after()).SerializeAsString();
+      co_return reply;
+    default: co_return fail(ErrorCode::kInvalid, "an unknown control message: upgrade this node");
+  }
+}
+
+Task<Status> ControlStore::sync_with(NodeId peer) {
+  rows::ControlMessage ask;
+  ask.set_kind(rows::ControlMessage::DIGEST);
+  PeerMessage message;
+  message.head = ask.SerializeAsString();
+  CO_TRY(PeerMessage reply, co_await peers_.call(peer, PeerService::kControl, std::move(message),
+                                                 runtime_.clock.after(kSyncTimeout)));
+  rows::ControlMessage answer;
+  if (!answer.ParseFromString(reply.head))
+    co_return fail(ErrorCode::kInvalid, "a control message does not decode");
+  if (answer.digest() == digest()) co_return Status();
+  ask.set_kind(rows::ControlMessage::PULL);
+  for (int pages = 0; pages < kPagesMax; ++pages) {
+    PeerMessage pull;
+    pull.head = ask.SerializeAsString();
+    CO_TRY(PeerMessage page, co_await peers_.call(peer, PeerService::kControl, std::move(pull),
+                                                  runtime_.clock.after(kSyncTimeout)));
+    if (!answer.ParseFromString(page.head))
+      co_return fail(ErrorCode::kInvalid, "a control message does not decode");
+    std::vector<rows::ControlRow> rows(answer.rows().begin(), answer.rows().end());
+    CO_TRY_STATUS(co_await merge(std::move(rows)));
+    if (!answer.more()) break;
+    ask.set_after(answer.after());
+  }
+  co_return Status();
+}
+
+Task<void> ControlStore::run(Scope& scope) {
+  do {
+    std::shared_ptr<const LayoutState> layout = topology_.layout();
+    if (!layout) continue;
+    std::vector<Member> members = layout->joint() ? layout->next->members : layout->current.members;
+    for (const Member& member : members) {
+      if (member.id == peers_.self() || !topology_.alive(member.id)) continue;
+      Status synced = co_await sync_with(member.id);
+      if (!synced)
+        log_debug("control tables: {} did not answer: {}", member.name, to_string(synced.error()));
+    }
+  } while (co_await scope.sleep(runtime_.clock, kSyncEvery));
+}
+
+}  // namespace covey
