@@ -1,0 +1,335 @@
+#include "store/objects/reclaim.h"
+
+#include <algorithm>
+#include <chrono>
+#include <set>
+
+#include "base/core/codec.h"
+#include "base/core/log.h"
+#include "store/objects/keys.h"
+#include "store/objects/manifest.h"
+
+namespace covey {
+namespace {
+
+constexpr size_t kGarbagePerPass = 4096;
+constexpr size_t kUploadsPerPass = 4096;
+constexpr Duration kStep = std::chrono::seconds(4);
+
+std::string table_prefix(TableId table) { return std::string(1, static_cast<char>(table)); }
+
+std::string garbage_end(uint64_t stamp) {
+  std::string key = table_prefix(TableId::kGarbage);
+  Writer(key).u64_be(stamp);
+  return key;
+}
+
+std::string attachments_of(PartitionId partition, std::string_view version) {
+  std::string prefix = table_prefix(TableId::kAttachments);
+  Writer writer(prefix);
+  writer.u16_be(static_cast<uint16_t>(partition));
+  writer.raw(version);
+  return prefix;
+}
+
+std::vector<rows::Extent> extents_of(const rows::ManifestPart& part) {
+  return {part.extents().begin(), part.extents().end()};
+}
+
+}  // namespace
+
+Reclaimer::Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Blocks& blocks,
+                     const GarbageClock& clock, ReclaimSettings settings)
+    : runtime_(runtime),
+      kv_(kv),
+      registers_(registers),
+      blocks_(blocks),
+      clock_(clock),
+      settings_(settings) {}
+
+Task<void> Reclaimer::run(Scope& scope) {
+  while (co_await scope.sleep(runtime_.clock, settings_.pause)) {
+    auto done = co_await pass();
+    if (!done) log_debug("reclaiming: {}", to_string(done.error()));
+    Status swept = co_await sweep_uploads();
+    if (!swept) log_debug("sweeping uploads: {}", to_string(swept.error()));
+  }
+}
+
+Result<std::vector<Reclaimer::Garbage>> Reclaimer::old_garbage() const {
+  std::vector<Garbage> found;
+  auto rows =
+      kv_.scan(table_prefix(TableId::kGarbage), garbage_end(clock_.stamp_before(settings_.grace)));
+  for (; rows->valid() && found.size() < kGarbagePerPass; rows->next()) {
+    Garbage garbage;
+    garbage.kv_key = std::string(rows->key());
+    std::string_view value = rows->value();
+    if (!garbage.row.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+      return fail(ErrorCode::kCorrupt, "a garbage row does not decode");
+    }
+    found.push_back(std::move(garbage));
+  }
+  TRY_STATUS(rows->status());
+  return found;
+}
+
+Task<Result<size_t>> Reclaimer::pass() {
+  CO_TRY(std::vector<Garbage> found, old_garbage());
+  uint64_t before = progress_.reclaimed;
+  progress_.waiting = 0;
+  for (Garbage& garbage : found) {
+    // One that cannot be judged now (no quorum, say) is met again in the next pass.
+    Status settled = co_await settle(std::move(garbage));
+    if (!settled) {
+      ++progress_.waiting;
+      if (settled.is(ErrorCode::kUnavailable)) break;
+    }
+  }
+  co_return progress_.reclaimed - before;
+}
+
+Task<Status> Reclaimer::settle(Garbage garbage) {
+  Result<Verdict> verdict = Verdict::kForget;
+  std::vector<rows::Extent> extents;
+  std::string version;
+  if (garbage.row.table() == static_cast<uint32_t>(TableId::kHeads)) {
+    rows::HeadRow head;
+    if (head.ParseFromString(garbage.row.row())) {
+      version = head.version();
+      verdict = co_await judge_head(garbage.row, head);
+      if (verdict && *verdict == Verdict::kReclaim) {
+        auto parts = co_await read_parts(registers_, garbage.row.partition(), head,
+                                         runtime_.clock.after(kStep));
+        // Chunks that are gone everywhere: another pass did this already.
+        if (!parts && !parts.is(ErrorCode::kNoSuchKey))
+          co_return tl::unexpected<Error>(std::move(parts).error());
+        if (parts) {
+          for (const auto& part : *parts) {
+            for (const auto& extent : part.extents()) extents.push_back(extent);
+          }
+        }
+      }
+    }
+  } else {
+    rows::PartRow part;
+    if (part.ParseFromString(garbage.row.row())) {
+      version = part.version();
+      verdict = co_await judge_part(garbage.row, part);
+      extents = extents_of(part.part());
+    }
+  }
+  CO_TRY(Verdict what, std::move(verdict));
+  WriteBatch batch;
+  batch.erase(garbage.kv_key);
+  if (what == Verdict::kWait) {  // to the end of the queue
+    ++progress_.waiting;
+    std::string again = table_prefix(TableId::kGarbage);
+    Writer writer(again);
+    writer.u64_be(clock_.stamp());
+    writer.raw(version);
+    batch.put(std::move(again), garbage.row.SerializeAsString());
+  } else if (what == Verdict::kReclaim) {
+    CO_TRY_STATUS(co_await release(std::move(extents)));
+    std::string prefix = attachments_of(garbage.row.partition(), version);
+    auto rows = kv_.scan(prefix, prefix_end(prefix));
+    for (; rows->valid(); rows->next()) batch.erase(std::string(rows->key()));
+    rows.reset();
+    ++progress_.reclaimed;
+  }
+  co_return co_await kv_.write(std::move(batch));
+}
+
+Task<Result<Reclaimer::Verdict>> Reclaimer::judge_head(rows::GarbageRow garbage,
+                                                       rows::HeadRow head) {
+  RegisterKey key{TableId::kHeads, garbage.partition(), garbage.key()};
+  CO_TRY(Registers::LocalState now, registers_.local(key));
+  if (now.row) {
+    rows::HeadRow current;
+    if (!current.ParseFromString(*now.row))
+      co_return fail(ErrorCode::kCorrupt, "a head row does not decode");
+    if (current.version() == head.version()) co_return Verdict::kForget;  // it came back
+  }
+  if (!now.committed) {
+    // Nobody may have asked for this key since: a read settles what was left uncommitted.
+    auto read = co_await registers_.read(key, false, Fence{}, runtime_.clock.after(kStep));
+    if (!read) co_return tl::unexpected<Error>(std::move(read).error());
+    co_return Verdict::kWait;
+  }
+  CO_TRY(bool claimed,
+         co_await referenced(garbage.partition(),
+                             VersionId::from_bytes(head.version()).value_or(VersionId{})));
+  co_return claimed ? Verdict::kWait : Verdict::kReclaim;
+}
+
+Task<Result<Reclaimer::Verdict>> Reclaimer::judge_part(rows::GarbageRow garbage,
+                                                       rows::PartRow part) {
+  RegisterKey key{TableId::kParts, garbage.partition(), garbage.key()};
+  CO_TRY(Registers::LocalState now, registers_.local(key));
+  if (now.row) {
+    rows::PartRow current;
+    if (!current.ParseFromString(*now.row))
+      co_return fail(ErrorCode::kCorrupt, "a part row does not decode");
+    if (current.version() == part.version()) co_return Verdict::kForget;
+  }
+  RegisterKey upload_key{TableId::kUploads, garbage.partition(), part.upload()};
+  CO_TRY(ReadResult read,
+         co_await registers_.read(upload_key, false, Fence{}, runtime_.clock.after(kStep)));
+  rows::UploadRow upload;
+  if (!read.row) co_return Verdict::kReclaim;
+  if (!upload.ParseFromString(*read.row))
+    co_return fail(ErrorCode::kCorrupt, "an upload row does not decode");
+  if (upload.state() == rows::UploadRow::COMPLETING) co_return Verdict::kWait;
+  if (upload.state() != rows::UploadRow::COMPLETED) co_return Verdict::kReclaim;
+  CO_TRY(bool in_use, co_await used(garbage.partition(), std::move(upload), part.version()));
+  co_return in_use ? Verdict::kForget : Verdict::kReclaim;
+}
+
+Task<Result<bool>> Reclaimer::used(PartitionId partition, rows::UploadRow upload,
+                                   std::string part_version) {
+  rows::HeadRow head;
+  if (!head.ParseFromString(upload.head()))
+    co_return fail(ErrorCode::kCorrupt, "a stored head does not decode");
+  auto parts = co_await read_parts(registers_, partition, head, runtime_.clock.after(kStep));
+  // The object is gone and with it every part it used.
+  if (parts.is(ErrorCode::kNoSuchKey)) co_return true;
+  CO_TRY(std::vector<rows::ManifestPart> all, std::move(parts));
+  for (const auto& part : all) {
+    for (const auto& extent : part.extents()) {
+      if (extent.version() == part_version || extent.holder() == part_version) co_return true;
+    }
+  }
+  co_return false;
+}
+
+Task<Result<bool>> Reclaimer::referenced(PartitionId partition, VersionId owner) {
+  RangeQuery query;
+  query.table = TableId::kBlockRefs;
+  query.partition = partition;
+  query.begin = std::string(owner.view());
+  query.end = prefix_end(query.begin);
+  query.limit = 1;
+  while (true) {
+    CO_TRY(RangePage page, co_await registers_.range(query, runtime_.clock.after(kStep)));
+    if (!page.items.empty()) co_return true;
+    if (!page.truncated) co_return false;
+    query.begin = std::move(page.next);
+  }
+}
+
+Task<Status> Reclaimer::release(std::vector<rows::Extent> extents) {
+  std::set<std::string> owned;
+  std::set<std::tuple<uint32_t, std::string, std::string>> claims;
+  for (const auto& extent : extents) {
+    if (!extent.inline_body().empty()) continue;
+    if (extent.owner().empty()) {
+      owned.insert(extent.version());
+    } else {
+      claims.emplace(extent.owner_partition(), extent.owner(), extent.holder());
+    }
+  }
+  for (const auto& [partition, owner, holder] : claims) {
+    RegisterKey key = block_ref_key(partition, VersionId::from_bytes(owner).value_or(VersionId{}),
+                                    VersionId::from_bytes(holder).value_or(VersionId{}));
+    Mutation mutation;
+    mutation.operation = runtime_.rng.id<OperationId>();
+    mutation.body = "bd";
+    auto gone = co_await registers_.mutate(std::move(key), std::move(mutation),
+                                           runtime_.clock.after(kStep));
+    if (!gone) co_return tl::unexpected<Error>(std::move(gone).error());
+  }
+  for (const std::string& version : owned) {
+    CO_TRY_STATUS(
+        co_await blocks_.drop_local(VersionId::from_bytes(version).value_or(VersionId{})));
+  }
+  co_return Status();
+}
+
+Task<Status> Reclaimer::sweep_uploads() {
+  std::vector<RegisterKey> keys;
+  std::string prefix = table_prefix(TableId::kUploads);
+  auto rows = kv_.scan(prefix, prefix_end(prefix));
+  for (; rows->valid() && keys.size() < kUploadsPerPass; rows->next()) {
+    Reader reader(rows->key());
+    reader.u8();
+    PartitionId partition = reader.u16_be();
+    keys.push_back({TableId::kUploads, partition, std::string(reader.rest())});
+  }
+  CO_TRY_STATUS(rows->status());
+  rows.reset();
+  for (RegisterKey& key : keys) {
+    CO_TRY(Registers::LocalState state, registers_.local(key));
+    rows::UploadRow upload;
+    if (!state.row || !upload.ParseFromString(*state.row)) continue;
+    CO_TRY_STATUS(co_await sweep_upload(std::move(key), std::move(upload)));
+  }
+  co_return Status();
+}
+
+Task<Status> Reclaimer::sweep_upload(RegisterKey key, rows::UploadRow upload) {
+  auto ms = [](Duration d) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
+  };
+  int64_t now = runtime_.clock.wall_now().ms;
+  rows::UploadMutation want;
+  Mutation mutation;
+  mutation.operation = runtime_.rng.id<OperationId>();
+  if (upload.state() == rows::UploadRow::OPEN) {
+    if (now - upload.started_ms() < ms(settings_.upload_expiry)) co_return Status();
+    want.add_expect(rows::UploadRow::OPEN);
+    *want.mutable_row() = upload;
+    want.mutable_row()->set_state(rows::UploadRow::ABORTED);
+    want.mutable_row()->set_ended_ms(now);
+    mutation.body = encode_mutation(false, want);
+    auto aborted = co_await registers_.mutate(std::move(key), std::move(mutation),
+                                              runtime_.clock.after(kStep));
+    if (!aborted && !aborted.is(ErrorCode::kPreconditionFailed))
+      co_return tl::unexpected<Error>(std::move(aborted).error());
+    co_return Status();
+  }
+  if (upload.state() == rows::UploadRow::COMPLETING ||
+      now - upload.ended_ms() < ms(settings_.grace)) {
+    co_return Status();
+  }
+  // Part rows of an ended upload are dead: nobody reads them again, so they need no tombstones.
+  std::vector<std::pair<std::string, RegisterKey>> parts;
+  std::string prefix = table_prefix(TableId::kParts);
+  Writer(prefix).u16_be(static_cast<uint16_t>(key.partition));
+  size_t skip = prefix.size();
+  prefix += upload.id();
+  auto rows = kv_.scan(prefix, prefix_end(prefix));
+  for (; rows->valid(); rows->next()) {
+    parts.emplace_back(
+        std::string(rows->key()),
+        RegisterKey{TableId::kParts, key.partition, std::string(rows->key().substr(skip))});
+  }
+  rows.reset();
+  for (auto& [kv_key, part_key] : parts) {
+    CO_TRY(Registers::LocalState state, registers_.local(part_key));
+    rows::PartRow part;
+    if (state.row && part.ParseFromString(*state.row)) {
+      bool in_use = false;
+      if (upload.state() == rows::UploadRow::COMPLETED) {
+        CO_TRY(in_use, co_await used(key.partition, upload, part.version()));
+      }
+      if (!in_use) {
+        CO_TRY_STATUS(co_await release(extents_of(part.part())));
+      }
+    }
+    WriteBatch batch;
+    batch.erase(std::move(kv_key));
+    CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
+  }
+  if (now - upload.ended_ms() < ms(settings_.upload_memory)) co_return Status();
+  want.add_expect(upload.state());
+  want.set_remove(true);
+  mutation.body = encode_mutation(false, want);
+  auto removed =
+      co_await registers_.mutate(std::move(key), std::move(mutation), runtime_.clock.after(kStep));
+  if (!removed && !removed.is(ErrorCode::kPreconditionFailed) &&
+      !removed.is(ErrorCode::kNoSuchUpload)) {
+    co_return tl::unexpected<Error>(std::move(removed).error());
+  }
+  co_return Status();
+}
+
+}  // namespace covey

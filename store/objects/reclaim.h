@@ -1,0 +1,78 @@
+// Reclaimer: gives back what no row refers to any more. Each replica reclaims its own copies, on
+// its own proof:
+//  - what a displaced row referred to (the garbage rows that tables.h writes), once the displacing
+//  row is known
+//    committed, a grace for GETs and copies under way has passed, and a quorum shows no reference
+//    by a copy;
+//  - the parts of uploads that ended, except those the finished object uses;
+//  - uploads nobody finished: aborted after a week.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/async/runtime.h"
+#include "proto/rows.pb.h"
+#include "store/block/blocks.h"
+#include "store/meta/kv.h"
+#include "store/objects/tables.h"
+#include "store/register/registers.h"
+
+namespace covey {
+
+struct ReclaimSettings {
+  Duration grace = std::chrono::minutes(10);
+  Duration pause = std::chrono::seconds(30);  // between passes
+  Duration upload_expiry = std::chrono::hours(24 * 7);
+  Duration upload_memory =
+      std::chrono::hours(24);  // how long the same Complete gets the same answer
+};
+
+class Reclaimer {
+ public:
+  // Everything outlives it.
+  Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Blocks& blocks,
+            const GarbageClock& clock, ReclaimSettings settings);
+
+  // Passes until the scope stops.
+  Task<void> run(Scope& scope);
+  // One pass over what is old enough. Returns how many garbage rows were settled.
+  Task<Result<size_t>> pass();
+
+  struct Progress {
+    uint64_t reclaimed = 0;  // versions given back since start
+    uint64_t waiting = 0;    // garbage rows seen in the last pass that must wait
+  };
+  Progress progress() const { return progress_; }
+
+ private:
+  enum class Verdict { kReclaim, kForget, kWait };
+  struct Garbage {
+    std::string kv_key;
+    rows::GarbageRow row;
+  };
+
+  Result<std::vector<Garbage>> old_garbage() const;
+  Task<Result<Verdict>> judge_head(rows::GarbageRow garbage, rows::HeadRow head);
+  Task<Result<Verdict>> judge_part(rows::GarbageRow garbage, rows::PartRow part);
+  Task<Status> settle(Garbage garbage);
+  // Drops the blocks these extents own and the claims they hold on others' data.
+  Task<Status> release(std::vector<rows::Extent> extents);
+  Task<Result<bool>> referenced(PartitionId partition, VersionId owner);
+  // Whether the object that `upload` became uses the part.
+  Task<Result<bool>> used(PartitionId partition, rows::UploadRow upload, std::string part_version);
+
+  Task<Status> sweep_uploads();
+  Task<Status> sweep_upload(RegisterKey key, rows::UploadRow upload);
+
+  Runtime runtime_;
+  Kv& kv_;
+  Registers& registers_;
+  Blocks& blocks_;
+  const GarbageClock& clock_;
+  ReclaimSettings settings_;
+  Progress progress_;
+};
+
+}  // namespace covey
