@@ -1,0 +1,42 @@
+// GrpcPeers: proto/peers.h over gRPC with mutual TLS. Loop thread only.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/async/net.h"
+#include "base/async/runtime.h"
+#include "node/identity/identity.h"
+#include "proto/peers.h"
+
+namespace covey {
+
+// Requests of one peer that this node answers at the same time; more are refused with kOverloaded.
+inline constexpr size_t kPeerRequestsMax = 4096;
+// Requests with bodies, of all peers together.
+inline constexpr size_t kBulkRequestsMax = 64;
+
+struct PeersOptions {
+  Loop& loop;
+  Clock& clock;
+  NodeIdentity identity;
+  ClusterSecret secret;
+  Address listen;  // port 0: any
+};
+
+class GrpcPeers : public Peers {
+ public:
+  // Where a node is to be reached, from gossip; a changed address replaces the connection.
+  virtual void set_address(NodeId node, Address address) = 0;
+  // Listens and answers. REQUIRES: every handler has been registered. Errors: kUnavailable (the
+  // port is taken), kIo (OpenSSL).
+  virtual Status start() = 0;
+  virtual uint16_t port() const = 0;
+  virtual bool connected(NodeId node) const = 0;
+  // Ends all calls, waits for the handlers. Call it before destruction.
+  virtual Task<void> stop() = 0;
+};
+
+std::unique_ptr<GrpcPeers> make_grpc_peers(PeersOptions options);
+
+}  // namespace covey

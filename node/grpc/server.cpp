@@ -1,0 +1,216 @@
+// The listening side: one generic service that takes frames and bulk calls.
+#include <grpcpp/generic/async_generic_service.h>
+#include <grpcpp/resource_quota.h>
+
+#include "base/core/log.h"
+#include "node/grpc/grpc_common.h"
+
+namespace covey {
+namespace {
+
+constexpr int kPingIntervalMinMs = 500;  // how often a peer may ping us
+constexpr int kKeepaliveMs = 5000;
+constexpr int kKeepaliveTimeoutMs = 5000;
+constexpr size_t kGrpcMemoryBytesMax = 96 * kMiB;
+
+using Events = std::shared_ptr<const ServerEvents>;
+
+class ServerStream final : public FrameStream,
+                           public grpc::ServerGenericBidiReactor,
+                           public std::enable_shared_from_this<ServerStream> {
+ public:
+  ServerStream(Loop& loop, NodeId from, Events events)
+      : loop_(loop), from_(from), events_(std::move(events)) {}
+
+  void start() {
+    self_ = shared_from_this();
+    StartSendInitialMetadata();  // tells the peer that it was accepted
+    StartRead(&incoming_);
+  }
+
+  Status append(const wire::Entry& entry) override { return queue_.append(entry); }
+  void flush() override {
+    if (auto frame = queue_.begin_write()) {
+      outgoing_ = std::move(*frame);
+      StartWrite(&outgoing_);
+    }
+  }
+  void close() override {
+    if (queue_.close()) Finish(grpc::Status::OK);
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return close();
+    auto entries = decode_frame(incoming_);
+    if (!entries) {
+      log_warn("node {} sent a frame that cannot be read; closing its stream", short_name(from_));
+      return close();
+    }
+    auto shared = std::make_shared<std::vector<wire::Entry>>(std::move(*entries));
+    loop_.post([self = shared_from_this(), shared] {
+      self->events_->frame(self, self->from_, std::move(*shared));
+    });
+    incoming_.Clear();
+    StartRead(&incoming_);
+  }
+  void OnWriteDone(bool ok) override {
+    if (queue_.end_write()) return Finish(grpc::Status::OK);
+    if (!ok) return close();
+    flush();
+  }
+  void OnCancel() override { close(); }
+  void OnDone() override { self_.reset(); }
+
+  Loop& loop_;
+  NodeId from_;
+  Events events_;
+  grpc::ByteBuffer incoming_, outgoing_;
+  FrameQueue queue_;
+  std::shared_ptr<ServerStream> self_;
+};
+
+class ServerCall final : public grpc::ServerGenericBidiReactor,
+                         public std::enable_shared_from_this<ServerCall> {
+ public:
+  ServerCall(Loop& loop, NodeId from, Events events)
+      : loop_(loop), from_(from), events_(std::move(events)) {}
+
+  void start() {
+    self_ = shared_from_this();
+    StartRead(&buffer_);
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return finish(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "no request"));
+    auto request = decode_bulk(buffer_);
+    buffer_.Clear();
+    if (!request) return finish(grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "bad request"));
+    auto shared = std::make_shared<BulkMessage>(std::move(*request));
+    loop_.post([self = shared_from_this(), shared] {
+      self->events_->bulk(self->from_, std::move(*shared),
+                          [self](BulkMessage reply) { self->answer(std::move(reply)); });
+    });
+  }
+  void answer(BulkMessage reply) {
+    if (finished_.exchange(true)) return;  // the caller gave up meanwhile
+    buffer_ = encode_bulk(reply.entry, std::move(reply.body));
+    StartWriteAndFinish(&buffer_, {}, grpc::Status::OK);
+  }
+  void finish(grpc::Status status) {
+    if (!finished_.exchange(true)) Finish(std::move(status));
+  }
+  void OnCancel() override { finish(grpc::Status::CANCELLED); }
+  void OnDone() override { self_.reset(); }
+
+  Loop& loop_;
+  NodeId from_;
+  Events events_;
+  grpc::ByteBuffer buffer_;
+  std::atomic<bool> finished_{false};
+  std::shared_ptr<ServerCall> self_;
+};
+
+class Refusal final : public grpc::ServerGenericBidiReactor {
+ public:
+  explicit Refusal(grpc::Status status) { Finish(std::move(status)); }
+  void OnDone() override { delete this; }
+};
+
+class Service final : public grpc::CallbackGenericService {
+ public:
+  Service(Loop& loop, ServerEvents events)
+      : loop_(loop), events_(std::make_shared<const ServerEvents>(std::move(events))) {}
+
+ private:
+  grpc::ServerGenericBidiReactor* CreateReactor(
+      grpc::GenericCallbackServerContext* context) override {
+    auto from = peer_id(*context->auth_context());
+    if (!from)
+      return new Refusal(
+          grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "the certificate names no node"));
+    if (context->method() == kFramesMethod) {
+      auto stream = std::make_shared<ServerStream>(loop_, *from, events_);
+      stream->start();
+      return stream.get();
+    }
+    if (context->method() == kCallMethod) {
+      auto call = std::make_shared<ServerCall>(loop_, *from, events_);
+      call->start();
+      return call.get();
+    }
+    return new Refusal(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no such method"));
+  }
+
+  Loop& loop_;
+  Events events_;
+};
+
+class Server final : public PeerServer {
+ public:
+  Server(Loop& loop, ServerEvents events) : service_(loop, std::move(events)) {}
+  ~Server() override { stop(); }
+
+  Status start(const TlsMaterial& tls, const Address& listen) {
+    grpc::SslServerCredentialsOptions options(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.pem_root_certs = tls.ca_certificate;
+    options.pem_key_cert_pairs.push_back({tls.private_key, tls.certificate});
+    grpc::ResourceQuota quota("peers");
+    quota.Resize(kGrpcMemoryBytesMax);
+
+    grpc::ServerBuilder builder;
+    builder.SetResourceQuota(quota);
+    builder.AddListeningPort(listen.str(), grpc::SslServerCredentials(options), &port_);
+    builder.RegisterCallbackGenericService(&service_);
+    builder.SetMaxReceiveMessageSize(kGrpcMessageBytesMax);
+    builder.SetMaxSendMessageSize(kGrpcMessageBytesMax);
+    for (auto [name, value] : std::initializer_list<std::pair<const char*, int>>{
+             {GRPC_ARG_ALLOW_REUSEPORT, 0},
+             {GRPC_ARG_ENABLE_CHANNELZ, 0},
+             {GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs},
+             {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs},
+             {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMinMs},
+             {GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0},
+             {GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0},
+             {GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1},
+             {GRPC_ARG_HTTP2_MAX_FRAME_SIZE, static_cast<int>(1 * kMiB)},
+             {GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, static_cast<int>(8 * kMiB)},
+             {GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, static_cast<int>(1 * kMiB)},
+             {GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, static_cast<int>(4 * kMiB)},
+             {GRPC_ARG_HTTP2_BDP_PROBE, 0}})
+      builder.AddChannelArgument(name, value);
+    server_ = builder.BuildAndStart();
+    if (!server_ || port_ == 0)
+      return fail(ErrorCode::kUnavailable,
+                  "cannot listen for other nodes on " + listen.str() +
+                      ": is the port taken? Change `rpc` under [listen] in covey.toml");
+    return {};
+  }
+
+  uint16_t port() const override { return static_cast<uint16_t>(port_); }
+  void stop() override {
+    if (!server_) return;
+    server_->Shutdown(std::chrono::system_clock::now());
+    server_->Wait();
+    server_.reset();
+  }
+
+ private:
+  Service service_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<PeerServer>> start_peer_server(Loop& loop, const TlsMaterial& tls,
+                                                      const Address& listen, ServerEvents events) {
+  route_grpc_log();
+  auto server = std::make_unique<Server>(loop, std::move(events));
+  TRY_STATUS(server->start(tls, listen));
+  return std::unique_ptr<PeerServer>(std::move(server));
+}
+
+}  // namespace covey
