@@ -1,7 +1,6 @@
 #include <memory>
 #include <optional>
 
-#include "base/core/log.h"
 #include "node/grpc/grpc_peers.h"
 #include "tests/unit/grpc/test_loop.h"
 #include "tests/unit/test.h"
@@ -205,16 +204,12 @@ TEST_CASE("a peer that goes away is noticed") {
 
 TEST_CASE("nobody without the secret is served") {
   TestLoop loop;
-  set_log_level("off");
   Node a(loop), b(loop, ClusterSecret::random());
   loop.wait(strangers(a, b, loop));
-  set_log_level("info");
 }
 
 TEST_CASE("a node is who was dialled") {
   TestLoop loop;
-  set_log_level("off");
   Node a(loop), b(loop), c(loop);
   loop.wait(impostor(a, b, c, loop));
-  set_log_level("info");
 }
