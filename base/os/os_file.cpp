@@ -1,0 +1,169 @@
+#include "base/os/os_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace covey {
+
+namespace {
+
+constexpr size_t kPiecesPerCall = IOV_MAX;
+
+// The next call's part of `pieces`, beginning `skip` bytes into pieces[first].
+std::vector<iovec> gather(const std::vector<Blob>& pieces, size_t first, size_t skip) {
+  std::vector<iovec> out;
+  out.reserve(std::min(pieces.size() - first, kPiecesPerCall));
+  for (size_t i = first; i < pieces.size() && out.size() < kPiecesPerCall; ++i) {
+    std::string_view bytes = pieces[i].view().substr(i == first ? skip : 0);
+    out.push_back({const_cast<char*>(bytes.data()), bytes.size()});
+  }
+  return out;
+}
+
+}  // namespace
+
+Error disk_error(const char* verb, const std::string& path, int error_number) {
+  ErrorCode code = ErrorCode::kIo;
+  if (error_number == ENOSPC || error_number == EDQUOT) code = ErrorCode::kNoSpace;
+  if (error_number == ENOENT) code = ErrorCode::kNotFound;
+  if (error_number == EEXIST) code = ErrorCode::kAlreadyExists;
+  char text[128];
+  return {code,
+          fmt::format("cannot {} {}: {}", verb, path, strerror_r(error_number, text, sizeof text)),
+          {}};
+}
+
+Result<std::unique_ptr<File>> OsFile::open(Pool& io, std::string path, Disk::Open mode) {
+  int flags = O_CLOEXEC | (mode == Disk::Open::kRead ? O_RDONLY : O_RDWR);
+  if (mode == Disk::Open::kCreate) flags |= O_CREAT | O_EXCL;
+  int fd;
+  do {
+    fd = ::open(path.c_str(), flags, 0600);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) return tl::unexpected(disk_error("open", path, errno));
+  struct stat info;
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    int error_number = S_ISREG(info.st_mode) ? errno : EISDIR;
+    close(fd);
+    return tl::unexpected(disk_error("open", path, error_number));
+  }
+  return std::unique_ptr<File>(
+      new OsFile(io, std::move(path), fd, static_cast<uint64_t>(info.st_size)));
+}
+
+OsFile::~OsFile() { close(fd_); }
+
+Result<Blob> OsFile::read_now(uint64_t offset, size_t size_bytes) {
+  // No more than there is, so that a wrong length from a corrupt record allocates nothing.
+  uint64_t end = size();
+  size_bytes =
+      offset >= end ? 0 : static_cast<size_t>(std::min<uint64_t>(size_bytes, end - offset));
+  auto buffer = std::make_shared_for_overwrite<char[]>(size_bytes);
+  size_t got = 0;
+  while (got < size_bytes) {
+    ssize_t n = pread(fd_, buffer.get() + got, size_bytes - got, static_cast<off_t>(offset + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return tl::unexpected(disk_error("read", path_, errno));
+    if (n == 0) break;
+    got += static_cast<size_t>(n);
+  }
+  const char* bytes = buffer.get();
+  return Blob(std::move(buffer), std::string_view(bytes, got));
+}
+
+Task<Result<Blob>> OsFile::read(uint64_t offset, size_t size_bytes) {
+  co_return co_await io_.run([this, offset, size_bytes] { return read_now(offset, size_bytes); });
+}
+
+Task<Status> OsFile::write(uint64_t offset, std::vector<Blob> pieces) {
+  co_return co_await io_.run([this, offset, &pieces] { return write_blocking(offset, pieces); });
+}
+
+Task<Status> OsFile::sync() {
+  co_return co_await io_.run([this] { return sync_blocking(); });
+}
+
+Task<Status> OsFile::write_sync(uint64_t offset, std::vector<Blob> pieces) {
+  co_return co_await io_.run([this, offset, &pieces]() -> Status {
+    TRY_STATUS(write_blocking(offset, pieces));
+    return sync_blocking();
+  });
+}
+
+Task<Status> OsFile::allocate(uint64_t size_bytes) {
+  co_return co_await io_.run([this, size_bytes] { return allocate_blocking(size_bytes); });
+}
+
+Task<Status> OsFile::truncate(uint64_t size_bytes) {
+  co_return co_await io_.run([this, size_bytes] { return truncate_blocking(size_bytes); });
+}
+
+Status OsFile::write_blocking(uint64_t offset, const std::vector<Blob>& pieces) {
+  size_t first = 0, skip = 0;
+  while (first < pieces.size()) {
+    if (skip == pieces[first].size()) {
+      ++first, skip = 0;
+      continue;
+    }
+    std::vector<iovec> parts = gather(pieces, first, skip);
+    ssize_t n =
+        pwritev(fd_, parts.data(), static_cast<int>(parts.size()), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return tl::unexpected(disk_error("write", path_, errno));
+    offset += static_cast<uint64_t>(n);
+    for (size_t left = static_cast<size_t>(n); left > 0;) {
+      size_t step = std::min(left, pieces[first].size() - skip);
+      skip += step, left -= step;
+      if (skip == pieces[first].size()) ++first, skip = 0;
+    }
+  }
+  grow_to(offset);
+  return {};
+}
+
+Status OsFile::sync_blocking() {
+  // Never again after a failure: the kernel may have dropped the dirty pages.
+  if (fdatasync(fd_) != 0) {
+    Error error = disk_error("sync", path_, errno);
+    error.code = ErrorCode::kIo;
+    return tl::unexpected(std::move(error));
+  }
+  return {};
+}
+
+Status OsFile::allocate_blocking(uint64_t size_bytes) {
+  int error_number;
+  do {
+    error_number = posix_fallocate(fd_, 0, static_cast<off_t>(size_bytes));
+  } while (error_number == EINTR);
+  if (error_number != 0)
+    return tl::unexpected(disk_error("reserve space for", path_, error_number));
+  grow_to(size_bytes);
+  return {};
+}
+
+Status OsFile::truncate_blocking(uint64_t size_bytes) {
+  int rc;
+  do {
+    rc = ftruncate(fd_, static_cast<off_t>(size_bytes));
+  } while (rc != 0 && errno == EINTR);
+  if (rc != 0) return tl::unexpected(disk_error("truncate", path_, errno));
+  size_bytes_.store(size_bytes);
+  return {};
+}
+
+void OsFile::grow_to(uint64_t size_bytes) {
+  uint64_t seen = size_bytes_.load();
+  while (seen < size_bytes && !size_bytes_.compare_exchange_weak(seen, size_bytes)) {
+  }
+}
+
+}  // namespace covey

@@ -1,0 +1,49 @@
+// OsFile: one open file of OsDisk, and how errno becomes an Error.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/async/disk.h"
+#include "base/async/loop.h"
+
+namespace covey {
+
+// "cannot write /data/x: No space left on device"; kNoSpace, kNotFound, kAlreadyExists or kIo.
+Error disk_error(const char* verb, const std::string& path, int error_number);
+
+class OsFile final : public File {
+ public:
+  // Blocking. Errors: kNotFound, kAlreadyExists, kIo, kNoSpace.
+  static Result<std::unique_ptr<File>> open(Pool& io, std::string path, Disk::Open mode);
+  ~OsFile() override;
+
+  Task<Result<Blob>> read(uint64_t offset, size_t size_bytes) override;
+  Result<Blob> read_now(uint64_t offset, size_t size_bytes) override;
+  Task<Status> write(uint64_t offset, std::vector<Blob> pieces) override;
+  Task<Status> sync() override;
+  Task<Status> write_sync(uint64_t offset, std::vector<Blob> pieces) override;
+  Task<Status> allocate(uint64_t size_bytes) override;
+  Task<Status> truncate(uint64_t size_bytes) override;
+  uint64_t size() const override { return size_bytes_.load(); }
+
+ private:
+  OsFile(Pool& io, std::string path, int fd, uint64_t size_bytes)
+      : io_(io), path_(std::move(path)), fd_(fd), size_bytes_(size_bytes) {}
+  // These block; they run on the pool.
+  Status write_blocking(uint64_t offset, const std::vector<Blob>& pieces);
+  Status sync_blocking();
+  Status allocate_blocking(uint64_t size_bytes);
+  Status truncate_blocking(uint64_t size_bytes);
+  void grow_to(uint64_t size_bytes);
+
+  Pool& io_;
+  const std::string path_;
+  const int fd_;
+  std::atomic<uint64_t> size_bytes_;
+};
+
+}  // namespace covey
