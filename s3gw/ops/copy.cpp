@@ -1,0 +1,72 @@
+// CopyObject: within the store, no byte moves through the gateway.
+#include "s3gw/ops/fields.h"
+#include "s3gw/ops/reply.h"
+#include "s3gw/ops/text.h"
+
+namespace covey {
+
+// COPY (false) or REPLACE (true).
+static Result<bool> read_directive(Call& call, std::string name) {
+  std::string value = call.header_or_empty(name);
+  if (value.empty() || value == "COPY") return false;
+  if (value == "REPLACE") return true;
+  return call.bad_argument("Unknown directive: " + name + " is COPY or REPLACE.", name, value);
+}
+
+static Result<CopyRequest> read_copy_request(Call& call) {
+  TRY(CopySource source, read_copy_source(call));
+  TRY(bool replace, read_directive(call, "x-amz-metadata-directive"));
+  TRY(bool replace_tags, read_directive(call, "x-amz-tagging-directive"));
+  TRY(ObjectAttributes attributes, read_attributes(call));
+  bool same = source.bucket == call.bucket_name && source.key == call.key && !source.version;
+  if (same && !replace && !call.header("x-amz-storage-class") &&
+      !call.header("x-amz-website-redirect-location") && !replace_tags)
+    return s3_error("InvalidRequest",
+                    "This copy request is illegal because it is trying to copy an object to itself "
+                    "without changing the object's metadata, storage class, website redirect "
+                    "location or encryption attributes.");
+  CopyRequest request;
+  request.source_bucket = std::move(source.bucket);
+  request.source_key = std::move(source.key);
+  request.source_version = std::move(source.version);
+  request.source_conditions = read_conditions(call, "x-amz-copy-source-");
+  request.bucket = call.bucket_name;
+  request.key = call.key;
+  request.conditions = read_write_conditions(call);
+  request.owner = call.user();
+  if (replace_tags) request.replace_tags = attributes.tags;
+  if (replace) {
+    attributes.tags.clear();
+    request.replace = std::move(attributes);
+  }
+  return request;
+}
+
+Reply copy_object(Call& call) {
+  CO_TRY(CopyRequest request, read_copy_request(call));
+  CO_TRY(Bucket source, co_await open_bucket(call, request.source_bucket, Need::kRead,
+                                             "x-amz-source-expected-bucket-owner"));
+  std::string wanted = call.header_or_empty("x-amz-checksum-algorithm");
+  if (!wanted.empty() && !is_checksum_algorithm(wanted))
+    co_return s3_error("InvalidRequest",
+                       "Checksum algorithm provided is unsupported. Please try "
+                       "again with any of the valid types: [CRC32, CRC32C, "
+                       "CRC64NVME, SHA1, SHA256]");
+  std::optional<std::string> source_version = request.source_version;
+  auto copied = co_await call.store().copy(std::move(request), call.long_after());
+  if (!copied) {
+    // A source whose If-None-Match fails is a failed precondition, never "not modified".
+    Error error = std::move(copied).error();
+    if (error.code == ErrorCode::kNotModified) error.code = ErrorCode::kPreconditionFailed;
+    co_return tl::unexpected<Error>(std::move(error));
+  }
+  XmlWriter xml("CopyObjectResult");
+  xml.element("ETag", quoted(copied->etag));
+  xml.raw_element("LastModified", iso8601(copied->modified));
+  write_checksum(xml, copied->checksum, true);
+  HttpResponse reply = xml_reply(xml.take());
+  if (source_version) reply.set("x-amz-copy-source-version-id", *source_version);
+  co_return reply;
+}
+
+}  // namespace covey
