@@ -43,6 +43,7 @@ class XmlWriter {
   void open(std::string_view name);
   void close(std::string_view name);
   void element(std::string_view name, std::string_view value);
+  void element(std::string_view name, const char* value) { element(name, std::string_view(value)); }
   void element(std::string_view name, uint64_t value);
   void element(std::string_view name, bool value) = delete;  // say flag()
   void flag(std::string_view name, bool value) { raw_element(name, value ? "true" : "false"); }
