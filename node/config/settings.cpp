@@ -18,7 +18,7 @@ namespace {
 
 using Take = std::function<bool(const toml::node&, Config&)>;
 struct Setting {
-  std::string_view name;  // with its table: "listen.s3"
+  std::string_view name;  // with its table: "s3_listen"
   std::string_view allowed;
   Take take;  // false: not allowed
 };
@@ -111,24 +111,24 @@ const std::vector<Setting>& settings() {
             [](const std::string& s) {
               return parse_listen(s.find(':') == s.npos ? s + ":1" : "[" + s + "]:1").has_value();
             })},
-      {"listen.s3", "address:port, like \"0.0.0.0:3900\" or \"[::]:3900\"",
+      {"s3_listen", "address:port, like \"0.0.0.0:3900\" or \"[::]:3900\"",
        text(&Config::listen_s3, listen_address)},
-      {"listen.gossip", "address:port, like \"0.0.0.0:3901\"",
+      {"gossip_listen", "address:port, like \"0.0.0.0:3901\"",
        text(&Config::listen_gossip, listen_address)},
-      {"listen.rpc", "address:port, like \"0.0.0.0:3902\"",
+      {"rpc_listen", "address:port, like \"0.0.0.0:3902\"",
        text(&Config::listen_rpc, listen_address)},
-      {"listen.admin", "address:port, like \"127.0.0.1:3903\"; serves /metrics and /health",
+      {"admin_listen", "address:port, like \"127.0.0.1:3903\"; serves /metrics and /health",
        text(&Config::listen_admin, listen_address)},
-      {"s3.region", "a region's name, like \"us-east-1\"", text(&Config::region, valid_name)},
-      {"s3.domain", "a domain, like \"s3.example.net\", for bucket.s3.example.net",
+      {"region", "a region's name, like \"us-east-1\"", text(&Config::region, valid_name)},
+      {"s3_domain", "a domain, like \"s3.example.net\", for bucket.s3.example.net",
        text(&Config::s3_domain, valid_name)},
-      {"s3.tls_certificate", "a PEM file", text(&Config::tls_certificate, any_path)},
-      {"s3.tls_key", "a PEM file", text(&Config::tls_key, any_path)},
-      {"s3.upload_expiry", "a time of at least an hour, like \"7d\"",
+      {"tls_certificate", "a PEM file", text(&Config::tls_certificate, any_path)},
+      {"tls_key", "a PEM file", text(&Config::tls_key, any_path)},
+      {"upload_expiry", "a time of at least an hour, like \"7d\"",
        duration(&Config::upload_expiry, 1h)},
-      {"limits.memory", "a size of at least 64MiB, like \"512MiB\"",
+      {"memory_cap", "a size of at least 64MiB, like \"512MiB\"",
        size(&Config::memory_cap_bytes, 64ull << 20)},
-      {"limits.reclaim_delay", "a time of at least one second, like \"10m\"",
+      {"reclaim_delay", "a time of at least one second, like \"10m\"",
        duration(&Config::reclaim_delay, 1s)},
       {"log_level", "\"debug\", \"info\", \"warn\", \"error\" or \"off\"",
        one_of(&Config::log_level, {"debug", "info", "warn", "error", "off"})},
@@ -168,17 +168,9 @@ struct Errors {
   }
 };
 
-void take_table(const toml::table& table, const std::string& prefix, Config& config,
-                Errors& errors) {
+void take_settings(const toml::table& table, Config& config, Errors& errors) {
   for (const auto& [key, node] : table) {
-    std::string name = prefix + std::string(key.str());
-    bool known_table = std::any_of(settings().begin(), settings().end(), [&](const Setting& s) {
-      return s.name.starts_with(name + ".");
-    });
-    if (known_table && node.is_table()) {
-      take_table(*node.as_table(), name + ".", config, errors);
-      continue;
-    }
+    std::string name(key.str());
     auto it = std::find_if(settings().begin(), settings().end(),
                            [&](const Setting& s) { return s.name == name; });
     if (it == settings().end())
@@ -216,9 +208,9 @@ Result<Config> parse_config(std::string_view text, const std::string& path) {
   Config config;
   config.file = path;
   config.name = host_name();
-  take_table(parsed.table(), "", config, errors);
+  take_settings(parsed.table(), config, errors);
   if (config.tls_certificate.empty() != config.tls_key.empty())
-    errors.add(parsed.table().source(), "`s3.tls_certificate` and `s3.tls_key` go together");
+    errors.add(parsed.table().source(), "`tls_certificate` and `tls_key` go together");
   if (!errors.lines.empty()) return fail(ErrorCode::kInvalid, errors.lines);
   make_absolute(config);
   return config;

@@ -48,20 +48,21 @@ std::string config_template(const ChosenSettings& c) {
       "# false: growth waits for an operator.\n#auto_layout = true\n"
       "# How patient the failure detector is: \"lan\", \"wan\" or \"edge\".\n"
       "#gossip_profile = \"edge\"\n#log_level = \"info\"\n";
-  out += "\n[listen]\n";
-  out += line("s3", c.listen_s3, "0.0.0.0:3900") + line("gossip", c.listen_gossip, "0.0.0.0:3901") +
-         line("rpc", c.listen_rpc, "0.0.0.0:3902");
+  out += "\n# Where this node listens: S3, gossip (UDP and TCP), calls between nodes (TCP).\n";
+  out += line("s3_listen", c.listen_s3, "0.0.0.0:3900") +
+         line("gossip_listen", c.listen_gossip, "0.0.0.0:3901") +
+         line("rpc_listen", c.listen_rpc, "0.0.0.0:3902");
   out += "# /metrics and /health; commands use a Unix socket in meta_dir instead.\n";
-  out += line("admin", c.listen_admin, "127.0.0.1:3903");
+  out += line("admin_listen", c.listen_admin, "127.0.0.1:3903");
   out +=
-      "\n[s3]\n#region = \"us-east-1\"\n"
-      "# For virtual-host style: bucket.s3.example.net\n#domain = \"s3.example.net\"\n"
+      "\n#region = \"us-east-1\"\n"
+      "# For virtual-host style: bucket.s3.example.net\n#s3_domain = \"s3.example.net\"\n"
       "# HTTPS, when both are set.\n#tls_certificate = \"cert.pem\"\n#tls_key = \"key.pem\"\n"
-      "# Multipart uploads never finished are dropped after this time.\n#upload_expiry = \"7d\"\n";
-  out +=
-      "\n[limits]\n# Above this much memory new requests are told to slow down.\n"
-      "#memory = \"512MiB\"\n"
-      "# How long replaced data is kept for readers under way.\n#reclaim_delay = \"10m\"\n";
+      "# Multipart uploads never finished are dropped after this time.\n"
+      "#upload_expiry = \"7d\"\n"
+      "# How long replaced data is kept for readers under way.\n#reclaim_delay = \"10m\"\n"
+      "# Above this much memory new requests are told to slow down.\n"
+      "#memory_cap = \"512MiB\"\n";
   return out;
 }
 

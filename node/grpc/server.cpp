@@ -185,7 +185,7 @@ class Server final : public PeerServer {
     if (!server_ || port_ == 0)
       return fail(ErrorCode::kUnavailable,
                   "cannot listen for other nodes on " + listen.str() +
-                      ": is the port taken? Change `rpc` under [listen] in covey.toml");
+                      ": is the port taken? Change `rpc_listen` in covey.toml");
     return {};
   }
 

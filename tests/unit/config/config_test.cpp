@@ -35,15 +35,15 @@ TEST_CASE("the template is a valid configuration, also with everything in it act
 }
 
 TEST_CASE("a wrong setting is named with its line and what is allowed") {
-  auto result = parse_config("zone = \"a\"\nnaem = \"x\"\n[listen]\ns3 = 3900\n", "covey.toml");
+  auto result = parse_config("zone = \"a\"\nnaem = \"x\"\n\ns3_listen = 3900\n", "covey.toml");
   REQUIRE(result.is(ErrorCode::kInvalid));
   const std::string& message = result.error().message;
   EXPECT(message.find("covey.toml:2: unknown setting `naem`; did you mean `name`?") !=
          std::string::npos);
-  EXPECT(message.find("covey.toml:4: `listen.s3` must be address:port") != std::string::npos);
+  EXPECT(message.find("covey.toml:4: `s3_listen` must be address:port") != std::string::npos);
   EXPECT(parse_config("zone = ", "c").is(ErrorCode::kInvalid));
   EXPECT(parse_config("capacity = \"10 bananas\"", "c").is(ErrorCode::kInvalid));
-  EXPECT(parse_config("[s3]\ntls_key = \"k\"", "c").is(ErrorCode::kInvalid));
+  EXPECT(parse_config("tls_key = \"k\"", "c").is(ErrorCode::kInvalid));
   EXPECT(parse_config("data_dirs = []", "c").is(ErrorCode::kInvalid));
 }
 

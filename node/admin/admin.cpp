@@ -1,0 +1,382 @@
+#include "node/admin/admin.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "node/admin/json.h"
+#include "store/objects/key_users.h"
+
+namespace covey {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr Duration kCallTimeout = 5s;
+constexpr Duration kCollectTimeout = 1500ms;
+
+HttpResponse reply(int status, const Json& json) {
+  HttpResponse response;
+  response.status = status;
+  response.set("Content-Type", "application/json");
+  response.body = Blob::own(dump(json) + "\n");
+  return response;
+}
+HttpResponse error_reply(const Error& error) {
+  int status = 500;
+  switch (error.code) {
+    case ErrorCode::kInvalid:
+    case ErrorCode::kInvalidArgument: status = 400; break;
+    case ErrorCode::kNotFound:
+    case ErrorCode::kNoSuchBucket: status = 404; break;
+    case ErrorCode::kAlreadyExists:
+    case ErrorCode::kBucketAlreadyExists:
+    case ErrorCode::kBucketAlreadyOwnedByYou:
+    case ErrorCode::kBucketNotEmpty:
+    case ErrorCode::kConflict: status = 409; break;
+    case ErrorCode::kNotImplemented: status = 501; break;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kTimeout:
+    case ErrorCode::kUnknownOutcome:
+    case ErrorCode::kOverloaded: status = 503; break;
+    default: break;
+  }
+  Json json;
+  json["error"] = std::string(error_name(error.code));
+  json["message"] = error.message.empty() ? std::string(error_name(error.code)) : error.message;
+  return reply(status, json);
+}
+HttpResponse error_reply(ErrorCode code, std::string message) {
+  return error_reply(Error{code, std::move(message), {}});
+}
+HttpResponse not_started(std::string_view what) {
+  return error_reply(ErrorCode::kUnavailable,
+                     fmt::format("{} has not started yet; try again in a moment", what));
+}
+
+// A fresh key pair, or the one that is imported.
+Result<AccessKey> key_from(const Json& json, WallTime now) {
+  std::string name = text_of(json, "name");
+  if (name.empty() || name.size() > 128)
+    return fail(ErrorCode::kInvalid, "give the key a name of 1 to 128 characters: --name alice");
+  AccessKey key = KeyUsers::generate(name, now);
+  std::string access = text_of(json, "access_key"), secret = text_of(json, "secret_key");
+  if (access.empty() != secret.empty())
+    return fail(ErrorCode::kInvalid, "an imported key needs both its access key and its secret");
+  if (!access.empty()) key.access_key = access, key.secret_key = secret;
+  if (std::string user = text_of(json, "user_id"); !user.empty()) key.user_id = user;
+  key.create_buckets = flag_of(json, "create_buckets", true);
+  return key;
+}
+
+Json to_json(const AccessKey& key, bool with_secret) {
+  Json json;
+  json["access_key"] = key.access_key;
+  if (with_secret) json["secret_key"] = key.secret_key;
+  json["name"] = key.display_name;
+  json["user_id"] = key.user_id;
+  json["create_buckets"] = key.create_buckets;
+  json["created_ms"] = key.created.ms;
+  return json;
+}
+
+Json to_json(const Bucket& bucket, const Users* users) {
+  Json json;
+  json["name"] = bucket.name;
+  json["id"] = bucket.id.hex();
+  json["owner"] = bucket.owner;
+  if (users) json["owner_name"] = users->display_name(bucket.owner).value_or("");
+  json["created_ms"] = bucket.created.ms;
+  json["region"] = bucket.region;
+  json["generation"] = bucket.generation;
+  json["grants"] = Json::array();
+  for (const auto& [user, grant] : bucket.grants) {
+    Json g;
+    g["user_id"] = user;
+    if (users) g["name"] = users->display_name(user).value_or("");
+    g["read"] = grant.read, g["write"] = grant.write, g["owner"] = grant.owner;
+    json["grants"].push_back(std::move(g));
+  }
+  return json;
+}
+
+Json to_json(const NodeView& node, const NodeId& self) {
+  Json json;
+  json["id"] = node.id.hex();
+  json["name"] = node.name;
+  json["zone"] = node.zone;
+  json["address"] = node.address;
+  json["version"] = node.version;
+  json["state"] = node.state;
+  json["self"] = node.id == self;
+  json["member"] = node.member;
+  json["last_seen_ms"] =
+      std::chrono::duration_cast<std::chrono::milliseconds>(node.since_seen).count();
+  json["capacity_bytes"] = node.capacity_bytes;
+  json["used_bytes"] = node.used_bytes;
+  json["free_bytes"] = node.free_bytes;
+  json["copies_owed"] = node.copies_owed;
+  json["quarantined"] = node.quarantined;
+  return json;
+}
+
+Json layout_json(const Layout& layout) {
+  Json json;
+  json["version"] = layout.version;
+  json["copies"] = layout.copies;
+  json["partitions"] = layout.partitions();
+  std::vector<uint32_t> held(layout.members.size()), first(layout.members.size());
+  for (const auto& replicas : layout.assignment)
+    for (size_t i = 0; i < replicas.size(); ++i) ++held[replicas[i]], first[replicas[i]] += i == 0;
+  json["members"] = Json::array();
+  for (size_t i = 0; i < layout.members.size(); ++i) {
+    const Member& member = layout.members[i];
+    Json m;
+    m["id"] = member.id.hex(), m["name"] = member.name, m["zone"] = member.zone;
+    m["capacity_bytes"] = member.capacity_bytes;
+    m["partitions"] = held[i], m["first_in"] = first[i];
+    json["members"].push_back(std::move(m));
+  }
+  return json;
+}
+
+Task<Result<std::string>> read_body(HttpRequest& request) {
+  std::string body;
+  for (;;) {
+    CO_TRY(Blob piece, co_await request.body->next(kAdminBodyBytesMax));
+    if (piece.empty()) co_return body;
+    if (body.size() + piece.size() > kAdminBodyBytesMax)
+      co_return fail(ErrorCode::kInvalid, "the request is larger than 64 KiB");
+    body.append(piece.view());
+  }
+}
+
+// "/v1/buckets/photos/grants" -> {"v1", "buckets", "photos", "grants"}
+std::vector<std::string> split_path(std::string_view target) {
+  target = target.substr(0, target.find('?'));
+  std::vector<std::string> parts;
+  while (!target.empty() && parts.size() < 8) {
+    target.remove_prefix(target.front() == '/' ? 1 : 0);
+    size_t end = std::min(target.find('/'), target.size());
+    if (end > 0) parts.emplace_back(target.substr(0, end));
+    target.remove_prefix(end);
+  }
+  parts.resize(std::max<size_t>(parts.size(), 4));
+  return parts;
+}
+
+Task<void> ask(Peers& peers, NodeView& node, TimePoint deadline) {
+  PeerMessage request;
+  request.head = "numbers";
+  auto answer = co_await peers.call(node.id, PeerService::kAdmin, std::move(request), deadline);
+  if (!answer) co_return;
+  Json json = parse_json(answer->head);
+  node.version = text_of(json, "version", node.version);
+  node.used_bytes = number_of(json, "used_bytes");
+  node.free_bytes = number_of(json, "free_bytes", node.free_bytes);
+  node.copies_owed = number_of(json, "copies_owed");
+  node.quarantined = number_of(json, "quarantined");
+}
+
+}  // namespace
+
+TimePoint Admin::deadline() const { return deps_.runtime.clock.after(kCallTimeout); }
+
+HttpResponse Admin::refuse(int status, std::string_view why) {
+  HttpResponse response = reply(status, Json{{"error", "invalid"}, {"message", std::string(why)}});
+  response.close = true;
+  return response;
+}
+
+Task<HttpResponse> Admin::handle(HttpRequest& request) {
+  std::vector<std::string> path = split_path(request.target);
+  if (path[0] == "metrics") co_return metrics();
+  if (path[0] == "health") co_return health();
+  std::string method = request.method;
+  auto body = co_await read_body(request);
+  if (!body) co_return error_reply(body.error());
+  if (path[0] == "v1") {
+    if (path[1] == "status" && method == "GET") co_return co_await status();
+    if (path[1] == "keys") co_return co_await keys(method, path[2], std::move(*body));
+    if (path[1] == "buckets")
+      co_return co_await buckets(method, path[2], path[3], std::move(*body));
+    if (path[1] == "layout" && method == "GET") co_return layout();
+    if (path[1] == "invite" && method == "GET") {
+      if (!deps_.invitation) co_return not_started("the cluster");
+      co_return reply(200, Json{{"token", deps_.invitation()}});
+    }
+    if (path[1] == "nodes" && method == "DELETE")
+      co_return error_reply(ErrorCode::kNotImplemented,
+                            "removing a node moves its data, which this version cannot do yet; "
+                            "restart the node, or replace its disk and start it again");
+  }
+  co_return error_reply(ErrorCode::kNotFound,
+                        fmt::format("the admin API has no {} {}", method, request.target));
+}
+
+Task<HttpResponse> Admin::Public::handle(HttpRequest& request) {
+  std::vector<std::string> path = split_path(request.target);
+  if (path[0] == "metrics") co_return admin_.metrics();
+  if (path[0] == "health") co_return admin_.health();
+  co_return error_reply(ErrorCode::kNotFound,
+                        "only /metrics and /health answer here; use the covey command");
+}
+
+std::string Admin::own_numbers() const {
+  Json json;
+  json["version"] = kCoveyVersion;
+  if (deps_.blocks) {
+    Blocks::Usage usage = deps_.blocks->usage();
+    json["used_bytes"] = usage.used_bytes;
+    json["free_bytes"] = usage.free_bytes;
+    json["copies_owed"] = usage.copies_owed;
+    json["quarantined"] = usage.quarantined;
+  }
+  return dump(json);
+}
+
+Task<Result<PeerMessage>> Admin::serve(NodeId from, PeerMessage request) {
+  PeerMessage answer;
+  answer.head = own_numbers();
+  co_return answer;
+}
+
+Task<std::vector<NodeView>> Admin::collect_nodes() {
+  std::vector<NodeView> nodes;
+  if (deps_.nodes) nodes = deps_.nodes();
+  Scope scope;
+  TimePoint until = deps_.runtime.clock.after(kCollectTimeout);
+  if (deps_.peers)
+    for (NodeView& node : nodes)
+      if (node.reachable()) scope.spawn(ask(*deps_.peers, node, until));
+  co_await scope.join();
+  if (!deps_.topology || !deps_.topology->layout()) co_return nodes;
+  auto layout = deps_.topology->layout();
+  for (const Member& member : layout->current.members) {
+    auto it = std::find_if(nodes.begin(), nodes.end(),
+                           [&](const NodeView& n) { return n.id == member.id; });
+    if (it == nodes.end()) {  // gossip has not heard of it since this node started
+      NodeView missing;
+      missing.id = member.id;
+      missing.state = "dead";
+      nodes.push_back(std::move(missing));
+      it = std::prev(nodes.end());
+    }
+    it->name = member.name, it->zone = member.zone, it->member = true;
+    it->capacity_bytes = member.capacity_bytes;
+  }
+  co_return nodes;
+}
+
+Task<HttpResponse> Admin::status() {
+  std::vector<NodeView> nodes = co_await collect_nodes();
+  std::shared_ptr<const LayoutState> layout;
+  NodeId self;
+  if (deps_.topology) layout = deps_.topology->layout(), self = deps_.topology->self();
+  Health health = judge_health(layout.get(), nodes);
+  Json json;
+  json["healthy"] = health.healthy;
+  json["summary"] = health.summary;
+  json["problems"] = health.problems;
+  json["next"] = health.next;
+  json["version"] = kCoveyVersion;
+  json["self"] = self.hex();
+  json["region"] = deps_.region;
+  uint64_t owed = 0;
+  for (const NodeView& node : nodes) owed += node.copies_owed;
+  json["copies_to_repair"] = owed;
+  if (layout) {
+    json["cluster"] = layout->cluster.hex();
+    json["layout"] = {{"version", layout->current.version},
+                      {"epoch", layout->epoch},
+                      {"copies", layout->current.copies},
+                      {"partitions", layout->current.partitions()},
+                      {"changing", layout->joint()}};
+  }
+  json["nodes"] = Json::array();
+  for (const NodeView& node : nodes) json["nodes"].push_back(to_json(node, self));
+  co_return reply(200, json);
+}
+
+HttpResponse Admin::layout() const {
+  auto layout = deps_.topology ? deps_.topology->layout() : nullptr;
+  if (!layout) return not_started("the cluster");
+  Json json;
+  json["cluster"] = layout->cluster.hex();
+  json["epoch"] = layout->epoch;
+  json["current"] = layout_json(layout->current);
+  if (layout->next) json["next"] = layout_json(*layout->next);
+  return reply(200, json);
+}
+
+Task<HttpResponse> Admin::keys(std::string method, std::string id, std::string body) {
+  if (!deps_.users) co_return not_started("the store of keys");
+  Users& users = *deps_.users;
+  if (method == "GET" && id.empty()) {
+    Json json = Json::array();
+    for (const AccessKey& key : users.list()) json.push_back(to_json(key, false));
+    co_return reply(200, json);
+  }
+  if (method == "POST" && id.empty()) {
+    auto key = key_from(parse_json(body), deps_.runtime.clock.wall_now());
+    if (!key) co_return error_reply(key.error());
+    AccessKey made = *key;
+    auto stored = co_await users.put(std::move(made), deadline());
+    if (!stored) co_return error_reply(stored.error());
+    co_return reply(200, to_json(*key, true));
+  }
+  auto key = users.find(id);
+  if (!key) co_return error_reply(ErrorCode::kNotFound, "there is no key " + id);
+  if (method == "GET") co_return reply(200, to_json(*key, false));
+  if (method == "DELETE") {
+    auto removed = co_await users.remove(id, deadline());
+    if (!removed) co_return error_reply(removed.error());
+    co_return reply(200, to_json(*key, false));
+  }
+  co_return error_reply(ErrorCode::kInvalid, "keys take GET, POST and DELETE");
+}
+
+Task<HttpResponse> Admin::buckets(std::string method, std::string name, std::string rest,
+                                  std::string body) {
+  if (!deps_.objects || !deps_.users) co_return not_started("the object store");
+  ObjectStore& objects = *deps_.objects;
+  Json json = parse_json(body);
+  if (method == "GET" && name.empty()) {
+    auto all = co_await objects.buckets(deadline());
+    if (!all) co_return error_reply(all.error());
+    Json list = Json::array();
+    for (const Bucket& bucket : *all) list.push_back(to_json(bucket, deps_.users));
+    co_return reply(200, list);
+  }
+  if (name.empty()) name = text_of(json, "name");
+  Result<Bucket> bucket = fail(ErrorCode::kInvalid, "buckets take GET, POST and DELETE");
+  if (method == "GET") {
+    bucket = co_await objects.bucket(name, deadline(), Freshness::kNow);
+  } else if (method == "POST") {
+    // Whom it concerns: an access key of theirs, or their user id.
+    std::string user = text_of(json, "user_id");
+    if (auto key = deps_.users->find(text_of(json, "key"))) user = key->user_id;
+    if (user.empty())
+      co_return error_reply(ErrorCode::kInvalid,
+                            "name an existing access key with --key (covey key list)");
+    if (rest == "grants") {
+      Grant grant{flag_of(json, "read"), flag_of(json, "write"), flag_of(json, "owner")};
+      bucket = co_await objects.grant_bucket(name, user, grant, deadline());
+    } else if (name.size() < 3 || name.size() > 63) {
+      co_return error_reply(ErrorCode::kInvalid, "a bucket's name has 3 to 63 characters");
+    } else {
+      bucket = co_await objects.create_bucket(name, user, deps_.region, deadline());
+    }
+  } else if (method == "DELETE") {
+    auto removed = co_await objects.delete_bucket(name, deadline());
+    if (!removed) co_return error_reply(removed.error());
+    co_return reply(200, Json{{"name", name}});
+  }
+  if (!bucket) {
+    if (bucket.error().message.empty())
+      bucket.error().message = fmt::format("bucket {}: {}", name, error_name(bucket.code()));
+    co_return error_reply(bucket.error());
+  }
+  co_return reply(200, to_json(*bucket, deps_.users));
+}
+
+}  // namespace covey

@@ -1,0 +1,80 @@
+// The admin API: JSON over HTTP. Commands reach it through a Unix socket in the metadata folder
+// (mode 0600: root or the same user), so nothing is open by default. /metrics and /health also
+// answer on the admin port when one is configured.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/async/runtime.h"
+#include "gossip/ring/topology.h"
+#include "node/admin/health.h"
+#include "proto/peers.h"
+#include "s3gw/http/http.h"
+#include "store/block/blocks.h"
+#include "store/objects/objects.h"
+#include "store/objects/users.h"
+
+namespace covey {
+
+inline constexpr size_t kAdminBodyBytesMax = 64 * 1024;
+inline constexpr const char* kCoveyVersion = "0.1.0";
+
+// Whatever is null has not started yet; requests for it get 503.
+struct AdminDeps {
+  Runtime runtime;
+  Peers* peers = nullptr;
+  const Topology* topology = nullptr;
+  ObjectStore* objects = nullptr;
+  Users* users = nullptr;
+  const Blocks* blocks = nullptr;
+  std::function<std::vector<NodeView>()> nodes;            // what gossip knows
+  std::function<std::string()> invitation;                 // a token for `covey join`
+  std::function<std::map<std::string, double>()> numbers;  // more metrics: name -> value
+  std::string region;
+};
+
+class Admin final : public HttpHandler, public PeerHandler {
+ public:
+  explicit Admin(AdminDeps deps) : deps_(std::move(deps)) {}
+  // Parts are set as they start. Loop thread only.
+  AdminDeps& deps() { return deps_; }
+
+  Task<HttpResponse> handle(HttpRequest& request) override;
+  HttpResponse refuse(int status, std::string_view why) override;
+  // PeerService::kAdmin: another node collects its status.
+  Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
+
+  // Only what may be open to others: /metrics and /health.
+  class Public final : public HttpHandler {
+   public:
+    explicit Public(Admin& admin) : admin_(admin) {}
+    Task<HttpResponse> handle(HttpRequest& request) override;
+    HttpResponse refuse(int status, std::string_view why) override {
+      return admin_.refuse(status, why);
+    }
+
+   private:
+    Admin& admin_;
+  };
+
+ private:
+  friend class Public;
+  Task<HttpResponse> status();
+  Task<HttpResponse> keys(std::string method, std::string id, std::string body);
+  Task<HttpResponse> buckets(std::string method, std::string name, std::string rest,
+                             std::string body);
+  HttpResponse layout() const;
+  HttpResponse metrics() const;
+  HttpResponse health() const;
+  // Gossip's view completed by what each reachable node says of itself.
+  Task<std::vector<NodeView>> collect_nodes();
+  std::string own_numbers() const;
+  TimePoint deadline() const;
+
+  AdminDeps deps_;
+};
+
+}  // namespace covey
