@@ -44,8 +44,14 @@ class WriteBatch {
   std::vector<Op>& ops() { return ops_; }
   size_t bytes() const;
 
+  // For what frees space (tombstones, collection): this batch may use the space that is kept in
+  // reserve for a full disk. A batch that only erases may anyway.
+  void use_reserve() { reserve_ = true; }
+  bool may_use_reserve() const;
+
  private:
   std::vector<Op> ops_;
+  bool reserve_ = false;
 };
 
 struct KvValue {
@@ -53,7 +59,8 @@ struct KvValue {
   KvVersion version = 0;  // await durable(version) before telling anybody
 };
 
-// A consistent ordered view of [begin, end). Short-lived: never kept across a co_await.
+// A consistent ordered view of [begin, end). Short-lived: never kept across a co_await, and nothing
+// is written while one exists (collect first, then write).
 class KvIterator {
  public:
   virtual ~KvIterator() = default;
@@ -78,11 +85,12 @@ class Kv {
   virtual std::unique_ptr<KvIterator> scan(std::string begin, std::string end) = 0;
 
   // Atomic; visible when the Task is awaited, before it suspends; durable when the Task completes.
-  // Errors: kNoSpace (nothing was done), kOverloaded (too much waits for the disk; nothing was
-  // done).
+  // Errors: kNoSpace, kOverloaded (too much waits for the disk), kTooLarge (a key, a value or the
+  // batch): nothing was done. kIo: the process is ending, the outcome is unknown.
   virtual Task<Status> write(WriteBatch batch) = 0;
-  // Atomic and visible at once, but it reaches the disk only with the next fold and may be lost in
-  // a crash: for what can be found again (block locations, committed flags).
+  // Visible at once and as a whole, but it reaches the disk only with the next fold; a crash may
+  // lose all of it or some of its rows: for what can be found again (block locations, committed
+  // flags).
   virtual Status write_unlogged(WriteBatch batch) = 0;
   // Completes when everything up to `version` is durable.
   virtual Task<Status> durable(KvVersion version) = 0;
@@ -98,6 +106,10 @@ class Kv {
   // A consistent copy of LMDB made while serving, with the journal position it covers, into an
   // empty folder.
   virtual Task<Status> snapshot(std::string path) = 0;
+
+  // Waits for background work; afterwards the store may be destroyed. Writes that were awaited are
+  // durable already; call fold() before for a fast next start. REQUIRES: no write is under way.
+  virtual Task<void> close() { co_return; }
 };
 
 }  // namespace covey

@@ -1,0 +1,53 @@
+// FoldTarget: where the in-memory table is folded into. Lmdb is the real one; MemoryTarget serves
+// simulations.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/async/task.h"
+#include "base/core/result.h"
+#include "store/meta/mem_table.h"
+
+namespace covey {
+
+// Everything up to `sequence` is folded in; what follows stands in journal files of this or a later
+// generation.
+struct FoldPosition {
+  uint64_t sequence = 0;
+  uint64_t generation = 0;
+};
+
+// Rows in order, each verified. Lives on the loop thread, never across a co_await.
+class FoldCursor {
+ public:
+  virtual ~FoldCursor() = default;
+  virtual void seek(std::string_view key) = 0;  // to the first row >= key
+  virtual void next() = 0;                      // REQUIRES: valid()
+  virtual bool valid() const = 0;               // false at the end or after an error
+  virtual std::string_view key() const = 0;
+  virtual std::string_view value() const = 0;
+  virtual Status status() const = 0;
+};
+
+class FoldTarget {
+ public:
+  virtual ~FoldTarget() = default;
+
+  // What the last fold stored; nullopt in a new target.
+  virtual Result<std::optional<FoldPosition>> position() = 0;
+  // nullopt: absent, as far as can be checked (docs/adr/0001-absence.md). Errors: kCorrupt, kIo.
+  virtual Result<std::optional<std::string>> get(std::string_view key) = 0;
+  virtual std::unique_ptr<FoldCursor> cursor() = 0;
+  // Durable once complete. Rows may arrive in several transactions; the position is in the last
+  // one, so after a crash in between the journal is replayed over them. Errors: kNoSpace (a part
+  // may be there, the position is not: try again later), kIo (stop).
+  virtual Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) = 0;
+  // A consistent copy into the folder `path`. REQUIRES: no fold is under way.
+  virtual Task<Status> snapshot(std::string path) = 0;
+};
+
+}  // namespace covey

@@ -1,0 +1,109 @@
+// KvStore: moving the table into the target, snapshots, and the end.
+#include <utility>
+
+#include "base/core/check.h"
+#include "base/core/log.h"
+#include "store/meta/kv_store.h"
+
+namespace covey {
+namespace {
+
+constexpr Duration kFoldRetryEvery = std::chrono::seconds(2);  // while the disk is full
+
+}  // namespace
+
+void KvStore::start_fold_if_due() {
+  if (fold_running_ || failed_) return;
+  bool due = folding_ ? runtime_.clock.now() >= fold_retry_at_
+                      : active_->bytes() >= options_.fold_bytes ||
+                            journal_.held_bytes() > options_.journal_file_bytes * 5 / 2;
+  if (!due) return;
+  fold_running_ = true;
+  scope_.spawn(fold_in_background());
+}
+
+Task<void> KvStore::fold_in_background() {
+  co_await runtime_.loop.yield();  // the writer who caused it is not held up
+  Status folded = co_await fold_once();
+  if (!folded) log_warn("folding the metadata journal: {}", to_string(folded.error()));
+  fold_running_ = false;
+  fold_ended_.set();
+}
+
+// REQUIRES: the caller has set fold_running_.
+Task<Status> KvStore::fold_once() {
+  if (!folding_) {
+    folding_ = std::exchange(active_, std::make_shared<MemTable>());
+    folding_position_ = {visible_, journal_.generation()};
+  }
+  // LMDB never runs ahead of the journal.
+  CO_TRY_STATUS(co_await durable(folding_position_.sequence));
+  std::shared_ptr<const MemTable> table = folding_;
+  Status folded = co_await target_.fold(std::move(table), folding_position_);
+  if (failed_) co_return fail(failed_->code, failed_->message);
+  fold_no_space_ = folded.is(ErrorCode::kNoSpace);
+  if (fold_no_space_) {
+    fold_retry_at_ = runtime_.clock.after(kFoldRetryEvery);
+    co_return folded;
+  }
+  if (!folded) {
+    stop_for_good(folded.error());
+    co_return folded;
+  }
+  folding_.reset();
+  journal_.release_before(folding_position_.generation);
+  if (journal_.spares() > 1) no_space_ = false;
+  co_return Status();
+}
+
+Task<Status> KvStore::fold() {
+  KvVersion wanted = visible_;
+  std::shared_ptr<MemTable> table = active_;
+  // A fold under way may not hold the newest rows: at most one more is needed after it.
+  while (table == active_ ? !active_->empty() || folding_ : folding_ != nullptr) {
+    if (failed_) co_return fail(failed_->code, failed_->message);
+    if (fold_running_) {
+      fold_ended_.reset();
+      co_await fold_ended_.wait();
+      continue;
+    }
+    fold_running_ = true;
+    Status folded = co_await fold_once();
+    fold_running_ = false;
+    fold_ended_.set();
+    CO_TRY_STATUS(std::move(folded));
+  }
+  co_return co_await durable(wanted);
+}
+
+Task<Status> KvStore::snapshot(std::string path) {
+  CO_TRY_STATUS(co_await fold());
+  while (fold_running_) {
+    fold_ended_.reset();
+    co_await fold_ended_.wait();
+  }
+  if (failed_) co_return fail(failed_->code, failed_->message);
+  fold_running_ = true;  // no fold may run beside the copy
+  Status copied = co_await target_.snapshot(std::move(path));
+  fold_running_ = false;
+  fold_ended_.set();
+  co_return copied;
+}
+
+void KvStore::stop_for_good(const Error& error) {
+  if (failed_) return;
+  failed_ = Error{ErrorCode::kIo, "the metadata disk failed: " + error.message};
+  log_error("metadata: {}; nothing more is acknowledged, the process must end", to_string(error));
+  post_wake();
+  if (options_.fatal) options_.fatal(*failed_);
+}
+
+Task<void> KvStore::close() {
+  co_await scope_.join();
+  while (fold_running_) {
+    fold_ended_.reset();
+    co_await fold_ended_.wait();
+  }
+}
+
+}  // namespace covey
