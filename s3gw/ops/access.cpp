@@ -24,8 +24,8 @@ Status check_access(const Call& call, const Bucket& bucket, Need need,
 }
 
 Task<Result<Bucket>> open_bucket(Call& call, std::string name, Need need,
-                                 std::string_view expected_owner_header) {
-  auto bucket = co_await call.store().bucket(std::move(name), call.soon());
+                                 std::string_view expected_owner_header, Freshness freshness) {
+  auto bucket = co_await call.store().bucket(std::move(name), call.soon(), freshness);
   if (!bucket) co_return bucket;
   CO_TRY_STATUS(check_access(call, *bucket, need, expected_owner_header));
   co_return bucket;

@@ -74,7 +74,8 @@ Status check_access(const Call& call, const Bucket& bucket, Need need,
                     std::string_view expected_owner_header = "x-amz-expected-bucket-owner");
 // The bucket, when it exists and the sender may do this there.
 Task<Result<Bucket>> open_bucket(Call& call, std::string name, Need need,
-                                 std::string_view expected_owner_header);
+                                 std::string_view expected_owner_header,
+                                 Freshness freshness = Freshness::kCached);
 
 // ---- the operations, one family a file
 Reply list_buckets(Call&);

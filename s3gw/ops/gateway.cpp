@@ -97,6 +97,9 @@ static Reply dispatch(Call& call) {
   }
   CO_TRY(Route route, find_route(call));
   if (route.need == Need::kKnown && call.who.identity.anonymous) co_return fail(ErrorCode::kDenied);
+  // What concerns the bucket itself must see the last change of it.
+  bool listing = route.handler == list_objects || route.handler == list_object_versions;
+  Freshness freshness = call.key.empty() && !listing ? Freshness::kNow : Freshness::kCached;
   bool in_bucket = !call.bucket_name.empty() && route.handler != create_bucket;
   if (in_bucket) {
     auto bucket =
