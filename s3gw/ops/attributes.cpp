@@ -2,6 +2,7 @@
 #include <set>
 
 #include "base/core/limits.h"
+#include "s3gw/http/response.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/reply.h"
 #include "s3gw/ops/text.h"

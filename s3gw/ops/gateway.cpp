@@ -102,8 +102,7 @@ static Reply dispatch(Call& call) {
   Freshness freshness = call.key.empty() && !listing ? Freshness::kNow : Freshness::kCached;
   bool in_bucket = !call.bucket_name.empty() && route.handler != create_bucket;
   if (in_bucket) {
-    auto bucket =
-        co_await open_bucket(call, call.bucket_name, route.need,
+    auto bucket = co_await open_bucket(call, call.bucket_name, route.need,
                                        "x-amz-expected-bucket-owner", freshness);
     if (!bucket) co_return tl::unexpected<Error>(std::move(bucket).error());
     call.bucket = std::move(*bucket);

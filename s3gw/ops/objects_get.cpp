@@ -1,6 +1,7 @@
 // GetObject and HeadObject: conditions, ranges, parts, response-* overrides.
 #include <array>
 
+#include "s3gw/http/response.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/reply.h"
 #include "s3gw/ops/text.h"

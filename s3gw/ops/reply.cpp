@@ -1,5 +1,6 @@
 #include "s3gw/ops/reply.h"
 
+#include "s3gw/http/response.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/text.h"
 

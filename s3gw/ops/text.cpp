@@ -10,7 +10,7 @@ namespace {
 
 struct Civil {
   int64_t year;
-  unsigned month, day, hour, minute, second, weekday;
+  unsigned month, day, hour, minute, second;
 };
 
 // Days since 1970 to a date of the proleptic Gregorian calendar: years counted from March, so that
@@ -31,7 +31,6 @@ Civil civil_from(WallTime time) {
   c.year = static_cast<int64_t>(yoe) + era * 400 + (c.month <= 2 ? 1 : 0);
   auto s = static_cast<unsigned>(rest);
   c.hour = s / 3600, c.minute = s / 60 % 60, c.second = s % 60;
-  c.weekday = static_cast<unsigned>(((days + 4) % 7 + 7) % 7);
   return c;
 }
 
@@ -48,7 +47,6 @@ WallTime wall_from(int64_t year, unsigned month, unsigned day, unsigned hour, un
 
 constexpr std::string_view kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
 
 unsigned month_of(std::string_view name) {
   for (unsigned i = 0; i < 12; ++i)
@@ -86,18 +84,6 @@ std::string iso8601(WallTime time) {
   std::string out;
   append_iso8601(out, time);
   return out;
-}
-
-std::string http_date(WallTime time) {
-  Civil c = civil_from(time);
-  char text[] = "Xxx, 00 Xxx 0000 00:00:00 GMT";
-  for (size_t i = 0; i < 3; ++i)
-    text[i] = kDays[c.weekday][i], text[8 + i] = kMonths[c.month - 1][i];
-  put2(text + 5, c.day);
-  put2(text + 12, static_cast<unsigned>(c.year / 100)),
-      put2(text + 14, static_cast<unsigned>(c.year % 100));
-  put2(text + 17, c.hour), put2(text + 20, c.minute), put2(text + 23, c.second);
-  return std::string(text, sizeof text - 1);
 }
 
 std::optional<WallTime> parse_date(std::string_view given) {

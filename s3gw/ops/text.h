@@ -14,8 +14,6 @@ namespace covey {
 // "2026-11-21T04:15:06.000Z": whole seconds, as AWS shows them.
 std::string iso8601(WallTime time);
 void append_iso8601(std::string& out, WallTime time);
-// "Sat, 21 Nov 2026 04:15:06 GMT"
-std::string http_date(WallTime time);
 // The three forms of RFC 9110 and ISO 8601; nullopt for anything else.
 std::optional<WallTime> parse_date(std::string_view text);
 
