@@ -1,0 +1,218 @@
+#include "store/register/acceptor.h"
+
+#include <algorithm>
+
+namespace covey {
+
+TableSet::TableSet(const std::vector<const RegisterTable*>& tables) : all_(tables) {
+  for (const RegisterTable* table : tables) tables_[static_cast<uint8_t>(table->id())] = table;
+}
+
+Acceptor::Outcome refusal(const Error& error) {
+  Acceptor::Outcome out;
+  out.reply.answer = Answer::kError;
+  out.reply.code = error.code;
+  out.reply.message = error.message;
+  out.reply.detail = error.detail;
+  return out;
+}
+
+namespace {
+
+Acceptor::Outcome nack(const Ballot& promised, KvVersion after) {
+  Acceptor::Outcome out;
+  out.reply.answer = Answer::kNack;
+  out.reply.promised = promised;
+  out.after = after;
+  return out;
+}
+
+}  // namespace
+
+Result<PartitionState> Acceptor::partition(PartitionId partition, KvVersion& after) {
+  TRY(std::optional<KvValue> stored, kv_.get(partition_store_key(partition)));
+  if (!stored) return PartitionState{};
+  after = std::max(after, stored->version);
+  return decode_partition_state(stored->bytes);
+}
+
+std::optional<Acceptor::Outcome> Acceptor::fenced(PartitionId partition, const Fence& fence) {
+  if (fence.bucket.is_zero()) return std::nullopt;
+  auto stored = kv_.get(fence_store_key(partition, fence.bucket));
+  if (!stored) return refusal(stored.error());
+  if (!*stored) return std::nullopt;
+  Reader r((*stored)->bytes);
+  r.u8();  // format
+  uint64_t lowest = r.u64();
+  if (!r.done()) return refusal(Error{ErrorCode::kCorrupt, "a bucket's fence is malformed", {}});
+  if (fence.generation >= lowest) return std::nullopt;
+  Outcome out;
+  out.reply.answer = Answer::kStale;
+  out.after = (*stored)->version;
+  return out;
+}
+
+Acceptor::Outcome Acceptor::prepare(PartitionId id, const Ballot& ballot) {
+  Outcome out;
+  auto state = partition(id, out.after);
+  if (!state) return refusal(state.error());
+  if (ballot < state->promised) return nack(state->promised, out.after);
+  out.reply.promised = ballot;
+  if (ballot == state->promised) return out;
+  state->promised = ballot;
+  out.batch.put(partition_store_key(id), encode_partition_state(*state));
+  return out;
+}
+
+Acceptor::Outcome Acceptor::learn(const RegisterKey& key, const Ballot& ballot) {
+  KvVersion after = 0;
+  auto state = partition(key.partition, after);
+  if (!state) return refusal(state.error());
+  // Only under exactly this promise: else a row accepted in between could be missed.
+  if (ballot != state->promised) return nack(state->promised, after);
+  Outcome out = read(key, Want::kRow, Fence{});
+  out.after = std::max(out.after, after);
+  return out;
+}
+
+Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
+                                   const std::vector<Attachment>& attachments, const Fence& fence,
+                                   uint32_t epoch) {
+  if (auto refused = fenced(key.partition, fence)) return std::move(*refused);
+  Outcome out;
+  auto state = partition(key.partition, out.after);
+  if (!state) return refusal(state.error());
+  const Ballot& ballot = entry.rank.ballot;
+  if (ballot < state->promised) return nack(state->promised, out.after);
+  if (ballot.epoch != epoch) return nack(Ballot{epoch, state->promised.counter, 0, 0}, out.after);
+
+  std::string store_key = register_store_key(key);
+  auto stored = kv_.get(store_key);
+  if (!stored) return refusal(stored.error());
+  if (!*stored) {
+    if (entry.rank <= state->floor) {
+      out.reply.answer = Answer::kFloor;
+      out.reply.floor = state->floor;
+      return out;
+    }
+  } else {
+    auto old = view_entry((*stored)->bytes);
+    if (!old) return refusal(old.error());
+    out.after = std::max(out.after, (*stored)->version);
+    if (entry.rank <= old->rank) {
+      // The same row again, or superseded by a later row of the same holder: an ack either way.
+      if (ballot == old->rank.ballot) return out;
+      return nack(old->rank.ballot, out.after);
+    }
+    const RegisterTable* table = tables_.find(key.table);
+    if (table && !old->tombstone) {
+      std::optional<std::string> fresh;
+      if (!entry.tombstone) fresh = entry.row;
+      table->on_replace(key, old->row, fresh, out.batch);
+    }
+  }
+  if (ballot > state->promised) {
+    state->promised = ballot;
+    out.batch.put(partition_store_key(key.partition), encode_partition_state(*state));
+  }
+  for (const Attachment& row : attachments)
+    out.batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
+  out.batch.put(std::move(store_key), encode_entry(entry));
+  return out;
+}
+
+Acceptor::Outcome Acceptor::read(const RegisterKey& key, Want want, const Fence& fence) {
+  if (auto refused = fenced(key.partition, fence)) return std::move(*refused);
+  Outcome out;
+  auto stored = kv_.get(register_store_key(key));
+  if (!stored) return refusal(stored.error());
+  if (!*stored) {
+    auto state = partition(key.partition, out.after);
+    if (!state) return refusal(state.error());
+    out.reply.floor = state->floor;
+    return out;
+  }
+  out.after = (*stored)->version;
+  out.reply.present = true;
+  if (want == Want::kRank) {
+    auto view = view_entry((*stored)->bytes);
+    if (!view) return refusal(view.error());
+    out.reply.entry.rank = view->rank;
+    out.reply.entry.tombstone = view->tombstone;
+    out.reply.entry.committed = view->committed;
+    return out;
+  }
+  auto entry = decode_entry((*stored)->bytes);
+  if (!entry) return refusal(entry.error());
+  out.reply.has_entry = true;
+  out.reply.entry = std::move(*entry);
+  const RegisterTable* table = tables_.find(key.table);
+  if (want == Want::kRowInline && table && !out.reply.entry.tombstone) {
+    if (auto name = table->inline_attachment(out.reply.entry.row)) {
+      auto body = kv_.get(attachment_store_key(key.partition, name->first, name->second));
+      if (!body) return refusal(body.error());
+      if (*body) out.reply.text = std::move((*body)->bytes);
+      if (*body) out.after = std::max(out.after, (*body)->version);
+    }
+  }
+  if (want != Want::kAll) return out;
+  for (const AttachmentName& name : out.reply.entry.names) {
+    auto value = kv_.get(attachment_store_key(key.partition, name.owner, name.suffix));
+    if (!value) return refusal(value.error());
+    if (!*value) continue;  // reclaimed, or written before the row and on other replicas
+    out.after = std::max(out.after, (*value)->version);
+    out.reply.attachments.push_back({name.owner, name.suffix, std::move((*value)->bytes)});
+  }
+  return out;
+}
+
+Acceptor::Outcome Acceptor::put_attachments(PartitionId id, const std::vector<Attachment>& rows,
+                                            const Fence& fence) {
+  if (auto refused = fenced(id, fence)) return std::move(*refused);
+  Outcome out;
+  for (const Attachment& row : rows)
+    out.batch.put(attachment_store_key(id, row.owner, row.suffix), row.value);
+  return out;
+}
+
+Acceptor::Outcome Acceptor::read_attachment(PartitionId id, const VersionId& owner,
+                                            std::string_view suffix) {
+  Outcome out;
+  auto value = kv_.get(attachment_store_key(id, owner, suffix));
+  if (!value) return refusal(value.error());
+  if (!*value) return out;
+  out.after = (*value)->version;
+  out.reply.text = std::move((*value)->bytes);
+  return out;
+}
+
+Acceptor::Outcome Acceptor::fence(PartitionId id, const Fence& fence) {
+  if (auto refused = fenced(id, fence)) {
+    // A higher fence stands already: nothing to raise.
+    if (refused->reply.answer == Answer::kStale) refused->reply.answer = Answer::kYes;
+    return std::move(*refused);
+  }
+  Outcome out;
+  std::string value;
+  Writer w(value);
+  w.u8(1);  // format
+  w.u64(fence.generation);
+  out.batch.put(fence_store_key(id, fence.bucket), std::move(value));
+  return out;
+}
+
+WriteBatch Acceptor::committed(const std::vector<CommitNotice>& notices) {
+  WriteBatch batch;
+  for (const CommitNotice& notice : notices) {
+    std::string store_key = register_store_key(notice.key);
+    auto stored = kv_.get(store_key);
+    if (!stored || !*stored) continue;
+    auto view = view_entry((*stored)->bytes);
+    if (!view || view->committed || view->rank != notice.rank) continue;
+    mark_committed((*stored)->bytes);
+    batch.put(std::move(store_key), std::move((*stored)->bytes));
+  }
+  return batch;
+}
+
+}  // namespace covey

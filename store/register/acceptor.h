@@ -1,0 +1,64 @@
+// Acceptor: a replica's side of the protocol (register.md). Pure over the metadata store: a request
+// in, an answer and what must be written out. Nothing is answered before what the answer reports is
+// durable.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "store/meta/kv.h"
+#include "store/register/messages.h"
+
+namespace covey {
+
+// The tables this node knows, by id.
+class TableSet {
+ public:
+  explicit TableSet(const std::vector<const RegisterTable*>& tables);
+  // nullptr: unknown.
+  const RegisterTable* find(TableId id) const { return tables_[static_cast<uint8_t>(id)]; }
+  const std::vector<const RegisterTable*>& all() const { return all_; }
+
+ private:
+  std::array<const RegisterTable*, 256> tables_{};
+  std::vector<const RegisterTable*> all_;
+};
+
+class Acceptor {
+ public:
+  Acceptor(Kv& kv, const TableSet& tables) : kv_(kv), tables_(tables) {}
+
+  // The caller writes `batch` at once (no suspension in between, so that steps see one another),
+  // or, if it is empty, awaits durable(after); then it sends the reply.
+  struct Outcome {
+    Reply reply;
+    WriteBatch batch;
+    KvVersion after = 0;
+  };
+  Outcome prepare(PartitionId partition, const Ballot& ballot);
+  Outcome learn(const RegisterKey& key, const Ballot& ballot);
+  // `epoch` is the layout epoch this node has adopted: rows of other epochs are refused.
+  Outcome accept(const RegisterKey& key, const Entry& entry,
+                 const std::vector<Attachment>& attachments, const Fence& fence, uint32_t epoch);
+  Outcome read(const RegisterKey& key, Want want, const Fence& fence);
+  Outcome put_attachments(PartitionId partition, const std::vector<Attachment>& rows,
+                          const Fence& fence);
+  Outcome read_attachment(PartitionId partition, const VersionId& owner, std::string_view suffix);
+  Outcome fence(PartitionId partition, const Fence& fence);
+
+  // Marks rows that are still of that rank as committed (batch: for write_unlogged).
+  WriteBatch committed(const std::vector<CommitNotice>& notices);
+
+  Result<PartitionState> partition(PartitionId partition, KvVersion& after);
+  // nullopt: not fenced out.
+  std::optional<Outcome> fenced(PartitionId partition, const Fence& fence);
+
+ private:
+  Kv& kv_;
+  const TableSet& tables_;
+};
+
+// A failure of this replica as an answer.
+Acceptor::Outcome refusal(const Error& error);
+
+}  // namespace covey
