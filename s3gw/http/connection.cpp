@@ -142,7 +142,7 @@ void HttpConnection::begin_request() {
   close_after_ = !parser_.keep_alive() || host_.draining();
   body_received_ = window_bytes_ = 0;
   body_late_ = false;
-  window_start_ = host_.loop().now();
+  window_waited_ = Duration::zero();
   // Not from within the parser's caller: the body bytes of this read come first.
   host_.loop().post([self = shared_from_this()] { self->host_.start(self->answer(self)); });
 }
@@ -167,9 +167,6 @@ Task<Result<Blob>> HttpConnection::next(size_t max_bytes) {
     if (!co_await send(std::move(go_on)))
       co_return fail(ErrorCode::kIncompleteBody, "the client went away");
   }
-  window_start_ = host_.loop().now();
-  window_bytes_ = body_received_;
-  body_wanted_ = true;
   while (body_.empty()) {
     if (parser_.state() == HttpParser::State::kDone) break;
     if (parser_.state() == HttpParser::State::kFailed)
@@ -180,9 +177,14 @@ Task<Result<Blob>> HttpConnection::next(size_t max_bytes) {
                      "the client went away before its body was complete");
     body_arrived_.reset();
     read_on();
+    // Only waiting counts against the client, and over all reads together: a drop now and then
+    // does not start the measure anew.
+    waiting_since_ = host_.loop().now();
+    body_wanted_ = true;
     co_await body_arrived_.wait();
+    body_wanted_ = false;
+    window_waited_ += host_.loop().now() - waiting_since_;
   }
-  body_wanted_ = false;
   if (body_.empty()) co_return Blob();
   Blob piece = std::move(body_.front());
   body_.pop_front();
@@ -434,15 +436,17 @@ void HttpConnection::check_time() {
   TimePoint now = host_.loop().now();
   if (phase_ == Phase::kAnswering) {
     if (writing_ && now >= deadline_) return close();
-    if (body_wanted_ && now - window_start_ >= host_.limits().body_stall) {
+    if (body_wanted_ && window_waited_ + (now - waiting_since_) >= host_.limits().body_stall) {
       auto seconds =
           std::chrono::duration_cast<std::chrono::seconds>(host_.limits().body_stall).count();
       if (body_received_ - window_bytes_ <
           host_.limits().body_bytes_per_s_min * static_cast<uint64_t>(seconds)) {
         body_late_ = close_after_ = true;
         body_arrived_.set();
+        return;
       }
-      window_start_ = now;
+      window_waited_ = Duration::zero();
+      waiting_since_ = now;
       window_bytes_ = body_received_;
     }
     return;

@@ -107,7 +107,8 @@ class HttpConnection : private HttpParser::BodySink,
   std::deque<Blob> body_;     // parsed, not yet taken by the handler
   size_t body_bytes_ = 0;
   uint64_t body_received_ = 0, window_bytes_ = 0;
-  TimePoint window_start_;
+  Duration window_waited_{};  // for body bytes, since window_bytes_ was taken
+  TimePoint waiting_since_;
   Event body_arrived_;
   bool body_wanted_ = false, body_late_ = false;
   bool reading_on_ = false, peer_ended_ = false, continue_sent_ = false, broken_ = false;

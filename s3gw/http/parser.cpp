@@ -10,7 +10,6 @@ namespace covey {
 namespace {
 
 constexpr size_t kHeadBytesMax = kHttpUrlBytesMax + kHttpHeaderBytesMax + 256;
-constexpr size_t kIgnoredBytesMax = 16 * kKiB;
 
 // What llhttp accepts or joins, but others read in another way.
 const char* ambiguous(std::string_view head) {
@@ -30,6 +29,14 @@ const char* ambiguous(std::string_view head) {
   return nullptr;
 }
 
+// "METHOD target VERSION", single spaces, nothing else: llhttp lets more pass.
+bool exact_request_line(std::string_view line) {
+  size_t first = line.find(' '), last = line.rfind(' ');
+  if (first == std::string_view::npos || first == 0 || last <= first + 1) return false;
+  std::string_view target = line.substr(first + 1, last - first - 1);
+  return last + 1 < line.size() && target.find_first_of(" \t") == std::string_view::npos;
+}
+
 void append(std::string& to, const char* at, size_t size) { to.append(at, size); }
 
 }  // namespace
@@ -43,21 +50,19 @@ struct HttpParser::Callbacks {
   }
   static int field(llhttp_t* p, const char* at, size_t size) {
     HttpParser& me = self(p);
-    if (me.head_parsed_) return me.count_ignored(size) ? 0 : -1;  // a trailer
     if (me.in_value_) flush(me);
     append(me.name_, at, size);
     return 0;
   }
   static int value(llhttp_t* p, const char* at, size_t size) {
     HttpParser& me = self(p);
-    if (me.head_parsed_) return me.count_ignored(size) ? 0 : -1;
     me.in_value_ = true;
     append(me.value_, at, size);
     return 0;
   }
   static int value_complete(llhttp_t* p) {
     HttpParser& me = self(p);
-    if (!me.head_parsed_) me.in_value_ = true;
+    me.in_value_ = true;
     return 0;
   }
   static int headers_complete(llhttp_t* p) {
@@ -69,18 +74,7 @@ struct HttpParser::Callbacks {
     me.request_.chunked = (p->flags & F_CHUNKED) != 0;
     if (p->flags & F_CONTENT_LENGTH)
       me.request_.content_length = static_cast<int64_t>(p->content_length);
-    return 0;
-  }
-  static int body(llhttp_t* p, const char* at, size_t size) {
-    self(p).sink_->on_body({at, size});
-    return 0;
-  }
-  static int extension(llhttp_t* p, const char*, size_t size) {
-    return self(p).count_ignored(size) ? 0 : -1;
-  }
-  static int message_complete(llhttp_t* p) {
-    self(p).message_complete_ = true;
-    return HPE_PAUSED;
+    return HPE_PAUSED;  // the body does not go through llhttp
   }
   static void flush(HttpParser& me) {
     std::transform(me.name_.begin(), me.name_.end(), me.name_.begin(), [](unsigned char c) {
@@ -102,10 +96,6 @@ struct HttpParser::Callbacks {
       s.on_header_value = value;
       s.on_header_value_complete = value_complete;
       s.on_headers_complete = headers_complete;
-      s.on_body = body;
-      s.on_chunk_extension_name = extension;
-      s.on_chunk_extension_value = extension;
-      s.on_message_complete = message_complete;
       return s;
     }();
     return shared;
@@ -123,18 +113,17 @@ void HttpParser::reset() {
   state_ = State::kHead;
   head_.clear();
   request_ = HttpRequest();
-  in_value_ = head_parsed_ = keep_alive_ = expects_continue_ = message_complete_ = false;
-  ignored_bytes_ = 0;
+  name_.clear();
+  value_.clear();
+  in_value_ = head_parsed_ = keep_alive_ = expects_continue_ = false;
+  chunks_ = ChunkedDecoder();
+  left_ = 0;
 }
 
 void HttpParser::fail_with(int status, std::string why) {
   state_ = State::kFailed;
   refuse_status_ = status;
   refuse_why_ = std::move(why);
-}
-
-bool HttpParser::count_ignored(size_t bytes) {
-  return (ignored_bytes_ += bytes) <= kIgnoredBytesMax;
 }
 
 size_t HttpParser::feed(std::string_view bytes, BodySink& sink) {
@@ -158,11 +147,13 @@ size_t HttpParser::feed_head(std::string_view bytes) {
   }
   size_t before = head_.size();
   head_.append(bytes.substr(0, kHeadBytesMax + 1 - std::min(before, kHeadBytesMax + 1)));
+  size_t blank = 0;  // an empty line that came in two reads
+  for (; head_.starts_with("\r\n"); blank += 2) head_.erase(0, 2);
   size_t end = head_.find("\r\n\r\n", before < 3 ? 0 : before - 3);
   if (end != std::string::npos) {
     std::string head = head_.substr(0, end + 4);
     parse_head(head);
-    return skipped + end + 4 - before;
+    return skipped + blank + end + 4 - before;
   }
   if (head_.size() > kHeadBytesMax) {
     bool in_line = head_.find("\r\n") == std::string::npos;
@@ -180,6 +171,8 @@ bool HttpParser::parse_head(std::string_view head) {
   if (line > kHttpUrlBytesMax) return fail_with(414, "the request line is too long"), false;
   if (head.size() - line > kHttpHeaderBytesMax)
     return fail_with(431, "the headers are too long"), false;
+  if (!exact_request_line(head.substr(0, line)))
+    return fail_with(400, "a malformed request line"), false;
   llhttp_errno_t result = llhttp_execute(&parser_, head.data(), head.size());
   head_.clear();
   if (result == HPE_PAUSED_UPGRADE || parser_.upgrade)
@@ -193,7 +186,8 @@ bool HttpParser::parse_head(std::string_view head) {
   if (parser_.http_major != 1)
     return fail_with(505, "only HTTP/1.0 and HTTP/1.1 are spoken here"), false;
   if (!accept_head()) return false;
-  state_ = message_complete_ ? State::kDone : State::kBody;
+  left_ = static_cast<uint64_t>(std::max<int64_t>(request_.content_length, 0));
+  state_ = request_.chunked || left_ > 0 ? State::kBody : State::kDone;
   return true;
 }
 
@@ -202,6 +196,7 @@ bool HttpParser::accept_head() {
   int hosts = 0, lengths = 0;
   bool transfer = false;
   for (const auto& [name, value] : request_.headers) {
+    if (name.empty()) return fail_with(400, "a header without a name"), false;
     if (name == "host") ++hosts;
     if (name == "content-length") ++lengths;
     if (name == "transfer-encoding") {
@@ -224,15 +219,22 @@ bool HttpParser::accept_head() {
 }
 
 size_t HttpParser::feed_body(std::string_view bytes, BodySink& sink) {
-  sink_ = &sink;
-  llhttp_errno_t result = llhttp_execute(&parser_, bytes.data(), bytes.size());
-  if (message_complete_) {
-    state_ = State::kDone;
-    const char* at = llhttp_get_error_pos(&parser_);
-    return at ? static_cast<size_t>(at - bytes.data()) : bytes.size();
+  if (!request_.chunked) {
+    std::string_view piece = bytes.substr(0, std::min<uint64_t>(left_, bytes.size()));
+    left_ -= piece.size();
+    if (left_ == 0) state_ = State::kDone;
+    if (!piece.empty()) sink.on_body(piece);
+    return piece.size();
   }
-  if (result != HPE_OK) fail_with(400, llhttp_get_error_reason(&parser_));
-  return bytes.size();
+  size_t used = 0;
+  while (used < bytes.size() && !chunks_.done() && !chunks_.failed()) {
+    ChunkedDecoder::Piece piece = chunks_.next(bytes.substr(used));
+    used += piece.used;
+    if (!piece.content.empty()) sink.on_body(piece.content);
+  }
+  if (chunks_.failed()) fail_with(400, chunks_.why());
+  if (chunks_.done()) state_ = State::kDone;
+  return used;
 }
 
 }  // namespace covey

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "s3gw/http/chunked.h"
 #include "s3gw/http/http.h"
 
 namespace covey {
@@ -55,18 +56,16 @@ class HttpParser {
   size_t feed_body(std::string_view bytes, BodySink& sink);
   bool accept_head();
   void fail_with(int status, std::string why);
-  bool count_ignored(size_t bytes);
 
   llhttp_t parser_;
   State state_ = State::kHead;
   std::string head_;  // a head that came in several reads
   HttpRequest request_;
-  BodySink* sink_ = nullptr;
   std::string name_, value_;
   bool in_value_ = false;
-  bool head_parsed_ = false, keep_alive_ = false, expects_continue_ = false,
-       message_complete_ = false;
-  size_t ignored_bytes_ = 0;  // chunk extensions and trailers, which nobody reads
+  bool head_parsed_ = false, keep_alive_ = false, expects_continue_ = false;
+  ChunkedDecoder chunks_;
+  uint64_t left_ = 0;  // of a body with a length
   int refuse_status_ = 0;
   std::string refuse_why_;
 };
