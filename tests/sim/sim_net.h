@@ -1,0 +1,172 @@
+// SimNetwork: proto/peers.h between simulated nodes, with messages that are lost, late, doubled and
+// overtaken, links that break (one way, too), and nodes that go down.
+//
+// A node that goes down is cut off at once; what ran on it keeps running against a dead network
+// until it gives up, as coroutines are never destroyed from outside. Keep the SimPeers of a dead
+// incarnation until the end of the run.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gossip/ring/topology.h"
+#include "proto/peers.h"
+#include "tests/sim/sim_loop.h"
+#include "tests/sim/sim_rng.h"
+
+namespace covey {
+
+struct SimNetworkFaults {
+  double loss = 0;       // of each message
+  double duplicate = 0;  // likewise
+  Duration delay_min = std::chrono::microseconds(100);
+  Duration delay_max = std::chrono::milliseconds(2);
+  double straggle = 0;  // messages that take up to straggle_max instead
+  Duration straggle_max = std::chrono::milliseconds(900);
+};
+
+class SimPeers;
+
+class SimNetwork {
+ public:
+  SimNetwork(SimLoop& loop, SimRng rng) : loop_(loop), rng_(rng) {}
+
+  SimNetworkFaults faults;
+
+  // What `from` sends no longer reaches `to`.
+  void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
+  void cut_both(const NodeId& a, const NodeId& b) { cut(a, b), cut(b, a); }
+  void heal() { cut_.clear(); }
+  bool up(const NodeId& node) const { return nodes_.contains(node); }
+  SimLoop& loop() { return loop_; }
+  // nullptr while it is down.
+  SimPeers* find(const NodeId& node) const {
+    auto it = nodes_.find(node);
+    return it == nodes_.end() ? nullptr : it->second;
+  }
+
+  // Runs `arrive` zero, one or two times, later.
+  void deliver(const NodeId& from, const NodeId& to, std::function<void()> arrive) {
+    int copies = 1 + (rng_.chance(faults.duplicate) ? 1 : 0);
+    for (int i = 0; i < copies; ++i) {
+      if (cut_.contains({from, to}) || rng_.chance(faults.loss)) continue;
+      Duration max = rng_.chance(faults.straggle) ? faults.straggle_max : faults.delay_max;
+      auto spread = static_cast<uint64_t>((max - faults.delay_min).count()) + 1;
+      Duration delay = faults.delay_min + Duration(static_cast<int64_t>(rng_.below(spread)));
+      loop_.schedule(loop_.after(delay), arrive);
+    }
+  }
+
+ private:
+  friend class SimPeers;
+  SimLoop& loop_;
+  SimRng rng_;
+  std::set<std::pair<NodeId, NodeId>> cut_;
+  std::map<NodeId, SimPeers*> nodes_;
+};
+
+class SimPeers final : public Peers {
+ public:
+  // Joins the network in place of an earlier incarnation.
+  SimPeers(SimNetwork& net, NodeId self) : net_(net), self_(self) { net.nodes_[self] = this; }
+  // REQUIRES: idle().
+  ~SimPeers() override { down(); }
+
+  // Power off: nothing is sent or answered any more.
+  void down() {
+    dead_ = true;
+    auto it = net_.nodes_.find(self_);
+    if (it != net_.nodes_.end() && it->second == this) net_.nodes_.erase(it);
+  }
+  Task<void> idle() { return scope_.join(); }
+
+  NodeId self() const override { return self_; }
+  void serve(PeerService service, PeerHandler& handler) override { handlers_[service] = &handler; }
+
+  Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
+                                 TimePoint deadline) override {
+    if (dead_ || !net_.up(to)) {
+      co_await net_.loop().sleep(net_.faults.delay_min);
+      co_return fail(ErrorCode::kUnavailable, "the peer is not connected");
+    }
+    auto call = std::make_shared<Call>();
+    SimNetwork& net = net_;
+    NodeId from = self_;
+    SimPeers* caller = this;
+    net_.deliver(from, to, [&net, from, to, service, request, call, caller] {
+      SimPeers* peer = net.find(to);
+      if (peer) peer->scope_.spawn(peer->answer(from, service, request, call, caller));
+    });
+    co_await call->done.wait_until(net_.loop(), deadline);
+    if (!call->reply) co_return fail(ErrorCode::kTimeout, "the peer did not answer in time");
+    co_return std::move(*call->reply);
+  }
+
+  void tell(NodeId to, PeerService service, std::string head) override {
+    if (dead_) return;
+    SimNetwork& net = net_;
+    NodeId from = self_;
+    net_.deliver(from, to, [&net, from, to, service, head] {
+      SimPeers* peer = net.find(to);
+      PeerMessage message;
+      message.head = head;
+      if (peer)
+        peer->scope_.spawn(peer->answer(from, service, std::move(message), nullptr, nullptr));
+    });
+  }
+
+ private:
+  friend class SimNetwork;
+  struct Call {
+    Event done;
+    std::optional<Result<PeerMessage>> reply;
+  };
+
+  Task<void> answer(NodeId from, PeerService service, PeerMessage request,
+                    std::shared_ptr<Call> call, SimPeers* caller) {
+    auto handler = handlers_.find(service);
+    if (handler == handlers_.end()) co_return;
+    auto reply = co_await handler->second->serve(from, std::move(request));
+    if (dead_ || !call) co_return;
+    net_.deliver(self_, from, [call, reply, caller] {
+      if (caller->dead_ || call->reply) return;
+      call->reply.emplace(reply);
+      call->done.set();
+    });
+  }
+
+  SimNetwork& net_;
+  NodeId self_;
+  bool dead_ = false;
+  std::map<PeerService, PeerHandler*> handlers_;
+  Scope scope_;
+};
+
+// A node's view of the cluster: the layout it was given, and hints that a test sets.
+class SimTopology final : public Topology {
+ public:
+  SimTopology(NodeId self, std::shared_ptr<const LayoutState> layout)
+      : self_(self), layout_(std::move(layout)) {}
+  NodeId self() const override { return self_; }
+  std::shared_ptr<const LayoutState> layout() const override { return layout_; }
+  bool alive(const NodeId& node) const override { return node == self_ || !dead.contains(node); }
+  Duration round_trip(const NodeId& node) const override {
+    return node == self_ ? Duration(0) : std::chrono::milliseconds(1);
+  }
+  bool same_zone(const NodeId&) const override { return true; }
+  void adopt(std::shared_ptr<const LayoutState> layout) { layout_ = std::move(layout); }
+
+  std::set<NodeId> dead;  // what gossip believes
+
+ private:
+  NodeId self_;
+  std::shared_ptr<const LayoutState> layout_;
+};
+
+}  // namespace covey
