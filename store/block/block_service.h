@@ -1,0 +1,89 @@
+// BlockService: blocks replicated over the replicas of their home partition.
+//
+// A put goes to all replicas at once and is done when a majority has it. A replica keeps a debt row
+// for each block until it hears that all have it (the row stands beside the block's place, so a
+// crash loses both or neither and recovery brings both back); debts that stay are settled by
+// whoever holds the block: it asks the others and sends what they lack. So the gateway, and either
+// of the first two holders, may die.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/async/runtime.h"
+#include "gossip/ring/topology.h"
+#include "proto/peers.h"
+#include "store/block/block_messages.h"
+#include "store/block/blocks.h"
+#include "store/block/segment_store.h"
+
+namespace covey {
+
+class BlockService : public Blocks, public PeerHandler {
+ public:
+  // Registers itself as the handler of PeerService::kBlock. Everything outlives it; `scope` is
+  // joined by its owner.
+  BlockService(Runtime runtime, Scope& scope, Kv& kv, Peers& peers, const Topology& topology,
+               SegmentStore& segments);
+
+  // Settles debts and compacts until the scope stops.
+  Task<void> run();
+  // One round over the debts that are old enough. Returns how many were settled.
+  Task<Result<size_t>> settle_debts();
+
+  // For SegmentStore::open.
+  void recovered(BlockId id);
+
+  Task<Status> put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
+                   TimePoint deadline) override;
+  Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
+                         TimePoint deadline) override;
+  Task<Status> drop_local(VersionId version) override;
+  Task<Result<std::vector<LocalVersion>>> local_versions(VersionId after, Duration min_age,
+                                                         size_t limit) override;
+  Usage usage() const override;
+
+  Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
+
+ private:
+  struct Ack {
+    NodeId from;
+    Status status;
+  };
+  struct Read {
+    Result<Blob> bytes;
+  };
+  Task<void> put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
+                    std::shared_ptr<Mailbox<Ack>> acks);
+  Task<void> await_rest(std::shared_ptr<Mailbox<Ack>> acks, size_t missing,
+                        std::vector<NodeId> replicas, BlockId id);
+  Task<Status> put_here(BlockMessage message, Blob payload);
+  Task<void> read_at(NodeId node, BlockMessage message, TimePoint deadline,
+                     std::shared_ptr<Mailbox<Read>> reads);
+  Task<Result<Blob>> read_elsewhere(PartitionId home, BlockMessage message, bool repair,
+                                    TimePoint deadline);
+  Task<void> repair(NodeId from, BlockId id);
+  Task<Result<bool>> settle(BlockId id);
+
+  void settled(const std::vector<BlockId>& ids);
+  static std::string debt_key(const BlockId& id);
+  ReplicaSets replicas_of(PartitionId home) const;
+
+  Runtime runtime_;
+  Scope& scope_;
+  Kv& kv_;
+  Peers& peers_;
+  const Topology& topology_;
+  SegmentStore& segments_;
+  Semaphore incoming_;  // KiB of blocks from peers being written
+  Semaphore repairs_;
+  std::unordered_map<uint64_t, TimePoint>
+      young_;  // hash of blocks whose writer may still settle them
+  TimePoint started_;
+  uint64_t debts_ = 0;  // counted in the last round
+  DiskSpace space_;
+};
+
+}  // namespace covey

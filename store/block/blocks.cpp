@@ -1,1 +1,0 @@
-// placeholder translation unit, replaced by the first real one

@@ -1,0 +1,164 @@
+// Opening: which segments are there, and what do they hold that Kv does not know? Then versions(),
+// which walks the index.
+#include <algorithm>
+
+#include "base/core/codec.h"
+#include "base/core/log.h"
+#include "store/block/segment_store.h"
+#include "store/meta/keyspace.h"
+
+namespace covey {
+namespace {
+
+constexpr size_t kScanBytes = 4 * kMiB;  // looked through at a time for the next record
+
+}  // namespace
+
+Task<Status> SegmentStore::open(std::function<void(BlockId)> recovered) {
+  for (size_t dir = 0; dir < options_.dirs.size(); ++dir) {
+    std::string folder = options_.dirs[dir] + "/segments";
+    CO_TRY_STATUS(co_await runtime_.disk.make_dir(folder));
+    CO_TRY_STATUS(co_await runtime_.disk.sync_dir(options_.dirs[dir]));
+    CO_TRY(std::vector<std::string> names, co_await runtime_.disk.list(folder));
+    for (const std::string& name : names) {
+      if (name.ends_with(".new")) {  // never used: it was not renamed
+        CO_TRY_STATUS(co_await runtime_.disk.remove(folder + "/" + name));
+        continue;
+      }
+      auto raw = name.size() == 20 && name.ends_with(".seg") ? hex_decode(name.substr(0, 16))
+                                                             : std::nullopt;
+      if (!raw) {
+        log_warn("{}/{} is not a segment; it is left alone", folder, name);
+        continue;
+      }
+      CO_TRY_STATUS(co_await open_segment(Reader(*raw).u64_be(), dir, recovered));
+    }
+  }
+  co_return Status();
+}
+
+Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,
+                                        std::function<void(BlockId)>& recovered) {
+  Segment& segment = segments_[id];
+  segment.dir = dir;
+  CO_TRY(std::optional<KvValue> row, kv_.get(segment_key(id)));
+  if (row) {
+    Reader r(row->bytes);
+    segment.end = r.u64();
+    segment.used = r.u64();
+    segment.dead = r.u64();
+    if (!r.done()) co_return fail(ErrorCode::kCorrupt, "a segment's row does not decode");
+  }
+  live_bytes_ += segment.used - std::min(segment.used, segment.dead);
+  dead_bytes_ += segment.dead;
+  CO_TRY(std::shared_ptr<File> file, co_await this->file(id));
+  if (row && segment.end >= file->size()) co_return Status();
+  co_return co_await scan(id, *file, recovered);
+}
+
+// Reads records from the remembered end on. What is not a record there is a torn write, never
+// acknowledged, unless valid records follow: those count, the hole does not.
+Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(BlockId)>& recovered) {
+  uint64_t at = segments_.at(id).end, last_end = at;
+  size_t holes = 0;
+  bool in_hole = false;
+  while (at + kRecordFixedBytes < file.size()) {
+    CO_TRY(Blob window, co_await file.read(at, kScanBytes));
+    if (window.size() < kRecordFixedBytes) break;
+    size_t offset = 0;
+    bool advanced = false;
+    for (; offset + kRecordFixedBytes < window.size(); offset += kRecordAlign) {
+      bool enough =
+          offset + kRecordHeadBytesMax <= window.size() || at + window.size() >= file.size();
+      if (!enough) break;
+      auto head = decode_record_head(window.view().substr(offset, kRecordHeadBytesMax), id);
+      if (!head) {
+        in_hole = true;
+        continue;
+      }
+      uint64_t start = at + offset, payload = start + head->head_bytes();
+      CO_TRY(Blob bytes, co_await file.read(payload, head->payload_bytes));
+      if (bytes.size() != head->payload_bytes ||
+          !verify_chunks(head->chunk_crcs, 0, bytes.view())) {
+        in_hole = true;
+        continue;
+      }
+      if (in_hole) ++holes;
+      in_hole = false;
+      Segment& segment = segments_.at(id);
+      Place place{id, static_cast<uint32_t>(start), static_cast<uint32_t>(head->head_bytes()),
+                  head->payload_bytes};
+      segment.used += place.record_bytes();
+      last_end = segment.end = head->end_of(start);
+      WriteBatch batch;
+      if (refused(head->id.version)) {
+        segment.dead += place.record_bytes();
+        dead_bytes_ += place.record_bytes();
+      } else {
+        live_bytes_ += place.record_bytes();
+        remember(batch, head->id, place);
+        recovered(head->id);
+      }
+      remember(batch, id);
+      CO_TRY_STATUS(kv_.write_unlogged(std::move(batch)));
+      at = last_end;
+      advanced = true;
+      break;
+    }
+    if (!advanced) {
+      if (offset == 0) break;
+      at += offset;
+    }
+  }
+  if (holes > 0)
+    log_warn(
+        "{}: {} places do not hold valid records; their blocks will be fetched from other nodes",
+        path(id), holes);
+  Segment& segment = segments_.at(id);
+  segment.end =
+      std::max<uint64_t>(segment.end, file.size());  // sealed: nothing more to learn from it
+  WriteBatch batch;
+  remember(batch, id);
+  co_return kv_.write_unlogged(std::move(batch));
+}
+
+Task<Result<std::vector<Blocks::LocalVersion>>> SegmentStore::versions(VersionId after,
+                                                                       size_t limit) {
+  struct Found {
+    VersionId version;
+    Place place;
+  };
+  std::vector<Found> found;
+  std::string begin(1, static_cast<char>(TableId::kBlockIndex));
+  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockIndex) + 1));
+  begin.append(after.view()).append(4, '\xff').push_back('\0');
+  auto rows = kv_.scan(begin, end);
+  while (rows->valid() && found.size() < limit) {
+    auto version = VersionId::from_bytes(rows->key().substr(1, VersionId::kSize));
+    Reader r(rows->value());
+    Place place;
+    place.segment = r.u64();
+    place.start = r.u32();
+    place.head_bytes = r.u32();
+    place.payload_bytes = r.u32();
+    if (!version || !r.done())
+      co_return fail(ErrorCode::kCorrupt, "a row of the block index does not decode");
+    found.push_back({*version, place});
+    std::string next(1, static_cast<char>(TableId::kBlockIndex));
+    next.append(version->view()).append(4, '\xff').push_back('\0');
+    rows->seek(next);
+  }
+  CO_TRY_STATUS(rows->status());
+  rows.reset();
+  std::vector<Blocks::LocalVersion> versions;
+  for (const Found& one : found) {
+    auto it = segments_.find(one.place.segment);
+    if (it == segments_.end() || !it->second.sealed) continue;
+    CO_TRY(std::shared_ptr<File> file, co_await this->file(one.place.segment));
+    auto head = co_await head_at(*file, one.place);
+    if (head) versions.push_back({one.version, head->owner, head->home});
+  }
+  co_return versions;
+}
+
+}  // namespace covey

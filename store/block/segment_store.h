@@ -1,0 +1,131 @@
+// SegmentStore: this node's copies of blocks, as checksummed records in append-only segment files.
+//
+// A put is durable when it completes: concurrent puts are written together and share one sync; the
+// next group starts when the one before ends. Where a block stands is kept in Kv without the
+// journal: recovery scans what segments hold beyond the position that Kv remembers for them. (Kv
+// folds rows in key order, and the index sorts before the segments' rows, so a remembered position
+// never runs ahead of the index.)
+//
+// Loop thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/async/runtime.h"
+#include "store/block/segment_format.h"
+#include "store/meta/kv.h"
+
+namespace covey {
+
+struct SegmentOptions {
+  std::vector<std::string> dirs;  // data directories; segments stand in DIR/segments
+  uint64_t segment_bytes = kSegmentBytes;
+  // Called when the disk failed: nobody knows what is on it. main() ends the process.
+  std::function<void(const Error&)> fatal;
+};
+
+class SegmentStore {
+ public:
+  SegmentStore(SegmentOptions options, Runtime runtime, Kv& kv);
+  // REQUIRES: close() has completed.
+  ~SegmentStore();
+
+  // Finds the segments and reads what Kv does not know yet. `recovered` hears of each block found
+  // so: whether its other copies exist is not known any more. Errors: kCorrupt, kIo, kNoSpace.
+  Task<Status> open(std::function<void(BlockId)> recovered);
+  Task<void> close();
+
+  // Additions to `batch` are written (unlogged) together with the block's place.
+  Task<Status> put(BlockId id, BlockOwner owner, PartitionId home, Blob payload, WriteBatch batch);
+  bool has(BlockId id);
+  struct Stored {
+    Blob bytes;
+    uint32_t block_bytes = 0;  // of the whole block
+  };
+  // Verified. kNotFound; kCorrupt (the copy is set aside: it is not used again), kIo.
+  Task<Result<Stored>> get(BlockId id, uint32_t offset, uint32_t size);
+  // The whole block with what its record says of it.
+  Task<Result<std::pair<RecordHead, Blob>>> read_record(BlockId id);
+
+  // Forgets every block of the version and refuses later ones; durable when it completes.
+  Task<Status> drop(VersionId version);
+  bool refused(VersionId version);
+
+  // Rewrites what is live of the segment with the most garbage, if more than half of it is, and
+  // removes it. True if it did something.
+  Task<Result<bool>> compact_one();
+
+  // Versions of sealed segments from `after` on.
+  Task<Result<std::vector<Blocks::LocalVersion>>> versions(VersionId after, size_t limit);
+
+  uint64_t live_bytes() const { return live_bytes_; }
+  uint64_t dead_bytes() const { return dead_bytes_; }
+  uint64_t quarantined() const { return quarantined_; }
+  const std::vector<std::string>& dirs() const { return options_.dirs; }
+
+ private:
+  struct Place {
+    uint64_t segment = 0;
+    uint32_t start = 0;  // of the record
+    uint32_t head_bytes = 0;
+    uint32_t payload_bytes = 0;
+    uint64_t record_bytes() const { return head_bytes + payload_bytes; }
+  };
+  struct Segment {
+    size_t dir = 0;
+    uint64_t end = kSegmentHeaderBytes;  // of the records known to Kv
+    uint64_t used = 0, dead = 0;         // bytes of records
+    bool sealed = true;
+  };
+  struct Pending {
+    BlockId id;
+    BlockOwner owner;
+    PartitionId home;
+    Blob payload;
+    WriteBatch batch;
+    Event done;
+    Status status;
+  };
+
+  std::string path(uint64_t segment) const;
+  static std::string index_key(const BlockId& id);
+  static std::string segment_key(uint64_t segment);
+  Result<std::optional<Place>> find(const BlockId& id);
+  void remember(WriteBatch& batch, const BlockId& id, const Place& place);
+  void remember(WriteBatch& batch, uint64_t segment);
+  void forget(WriteBatch& batch, const BlockId& id, const Place& place);
+
+  Task<void> write_groups();
+  Task<void> write_group(std::vector<Pending*> group);
+  Task<Status> new_segment();
+  Task<Result<std::shared_ptr<File>>> file(uint64_t segment);
+
+  Task<Status> open_segment(uint64_t segment, size_t dir, std::function<void(BlockId)>& recovered);
+  Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockId)>& recovered);
+  Task<Result<RecordHead>> head_at(File& file, const Place& place);
+  Task<Status> move_live(uint64_t segment, File& file);
+  Task<Status> remove_segment(uint64_t segment);
+
+  SegmentOptions options_;
+  Runtime runtime_;
+  Kv& kv_;
+  Scope scope_;
+  std::map<uint64_t, Segment> segments_;
+  uint64_t active_ = 0;  // 0: none
+  std::shared_ptr<File> active_file_;
+  std::deque<Pending*> waiting_;
+  bool writing_ = false, failed_ = false, compacting_ = false;
+  std::list<std::pair<uint64_t, std::shared_ptr<File>>> open_files_;  // most recently used first
+  uint64_t live_bytes_ = 0, dead_bytes_ = 0, quarantined_ = 0;
+  size_t next_dir_ = 0;
+};
+
+}  // namespace covey
