@@ -135,7 +135,7 @@ size_t HttpParser::feed(std::string_view bytes, BodySink& sink) {
 size_t HttpParser::feed_head(std::string_view bytes) {
   size_t skipped = 0;
   if (head_.empty()) {  // empty lines before a request are allowed
-    while (bytes.size() >= 2 && bytes[0] == '\r' && bytes[1] == '\n' && skipped < 8) {
+    while (bytes.size() >= 2 && bytes[0] == '\r' && bytes[1] == '\n') {
       bytes.remove_prefix(2);
       skipped += 2;
     }

@@ -65,6 +65,7 @@ TEST_CASE("well-formed messages, however they are cut") {
   using S = HttpParser::State;
   EXPECT(parse_all_ways(get("")).state == S::kDone);
   EXPECT(parse_all_ways("\r\n" + get("")).state == S::kDone);
+  EXPECT(parse_all_ways("\r\n\r\n\r\n\r\n\r\n\r\n" + get("")).state == S::kDone);
   EXPECT(parse_all_ways("GET / HTTP/1.0\r\n\r\n").state == S::kDone);
   Outcome two = parse(get("") + get(""), 1 << 20);
   EXPECT(two.left == get("").size());
