@@ -83,16 +83,14 @@ Task<Status> Cluster::grow(std::vector<MemberView> fresh) {
   for (const MemberView& node : fresh) {
     bool taken = std::any_of(members.begin(), members.end(),
                              [&](const Member& member) { return member.name == node.meta.name; });
-    if (taken) {
-      log_warn("node {} at {} waits: a member has that name; set another `name` on it",
-               node.meta.name, node.meta.gossip.str());
-      continue;
-    }
+    if (taken) continue;  // grow_when_settled() says so, once
     if (members.size() < kNodesMax)
       members.push_back({node.id, node.meta.name, node.meta.zone,
                          std::max<uint64_t>(node.meta.capacity_bytes, 1)});
   }
-  if (members.size() == before) co_return fail(ErrorCode::kInvalid, "their names are taken");
+  if (members.size() == before)
+    co_return fail(ErrorCode::kInvalid, "node " + fresh.front().meta.name +
+                                            " has the name of a member: set another `name` on it");
   co_return co_await change_members(std::move(members), std::nullopt);
 }
 
@@ -115,9 +113,16 @@ Task<Status> Cluster::change_members(std::vector<Member> members, std::optional<
   LayoutState joint = base;
   joint.epoch = base.epoch + 1;
   CO_TRY(joint.next, assign_layout(&base.current, std::move(members), base.current.partitions()));
+  const std::vector<Member> wanted = joint.next->members;
   CO_TRY_STATUS(co_await register_.propose(std::move(base), std::move(joint)));
   announce();
-  co_return co_await finish_joint();
+  Status done;
+  for (int i = 0; i < kLayoutAttemptsMax && register_.state()->joint(); ++i)
+    done = co_await finish_joint();  // the leader may be quicker: fine
+  if (register_.state()->joint()) co_return done;
+  if (register_.state()->current.members != wanted)
+    co_return fail(ErrorCode::kNotImplemented, kHoldsData);
+  co_return Status();
 }
 
 // Joint -> new if the old members were empty when they fenced; back to old otherwise (what was

@@ -73,13 +73,13 @@ Task<Status> LayoutRegister::adopt_in_turn(LayoutState chosen) {
 
   // From here to the end is one turn of the loop: no row can be accepted in between, so that
   // 'empty' means empty of everything accepted under a lower epoch.
-  Result<bool> empty = registers_empty(kv_);
   bool was_joint = state_ && state_->joint();
-  empty_at_adoption_ = empty && *empty;
   bytes_ = encode_layout_state(chosen);
   digest_ = XXH3_64bits(bytes_.data(), bytes_.size());
   auto fresh = std::make_shared<const LayoutState>(std::move(chosen));
   for (const auto& callback : on_adopt_) callback(*fresh);
+  Result<bool> empty = registers_empty(kv_);
+  empty_at_adoption_ = empty && *empty;
   state_ = std::move(fresh);
   log_info("layout epoch {}: {} nodes{}{}", state_->epoch, state_->current.members.size(),
            state_->joint() ? ", growing to " + std::to_string(state_->next->members.size()) : "",
