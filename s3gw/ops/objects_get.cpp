@@ -121,12 +121,16 @@ static Task<Status> set_body(HttpResponse& reply, std::unique_ptr<BodyReader> re
   co_return Status();
 }
 
+// (A co_await inside ?: is miscompiled by GCC 12.)
+static Task<Result<GetResult>> read_object(Call& call, GetRequest request) {
+  if (call.head()) co_return co_await call.store().head(std::move(request), call.soon());
+  co_return co_await call.store().get(std::move(request), call.long_after());
+}
+
 Reply get_object(Call& call) {
   CO_TRY(GetRequest request, read_get_request(call));
-  TimePoint deadline = call.head() ? call.soon() : call.long_after();
   GetRequest sent = request;
-  auto got = call.head() ? co_await call.store().head(std::move(sent), deadline)
-                         : co_await call.store().get(std::move(sent), deadline);
+  auto got = co_await read_object(call, std::move(sent));
   if (!got) {
     Error error = std::move(got).error();
     if (error.code == ErrorCode::kNotModified || error.code == ErrorCode::kPreconditionFailed ||
