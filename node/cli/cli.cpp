@@ -1,1 +1,189 @@
-// placeholder translation unit, replaced by the first real one
+// The grammar of the command line. CLI11 throws; nothing it throws leaves this file.
+#include "node/cli/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "node/admin/admin.h"
+#include "node/cli/commands.h"
+
+namespace covey {
+namespace {
+
+using Run = int (*)(const CliOptions&);
+
+class Grammar {
+ public:
+  Grammar(CliOptions& options, int& code) : options_(options), code_(code) {
+    app.require_subcommand(1);
+    app.add_option("--config", options.config,
+                   "settings (default: $COVEY_CONFIG, ./covey.toml, /etc/covey/covey.toml)");
+    app.footer(
+        "Examples:\n  covey init && covey serve\n  covey key create --name backup\n"
+        "  covey status --watch\n\nExit codes: 0 done, 1 refused or not healthy, 2 wrong usage or "
+        "settings, 3 no node answers.");
+    setup();
+    status();
+    keys();
+    buckets();
+  }
+  CLI::App app{"Covey: S3 storage on a few small machines, without a master.", "covey"};
+  CLI::App* serve = nullptr;
+
+ private:
+  CLI::App* add(CLI::App& parent, const char* name, const char* help, Run run,
+                const char* example = nullptr) {
+    CLI::App* command = parent.add_subcommand(name, help);
+    command->fallthrough();  // --config may stand anywhere
+    if (example) command->footer(std::string("Example:\n  ") + example);
+    if (run) command->callback([this, run] { code_ = run(options_); });
+    return command;
+  }
+  CLI::App* with_json(CLI::App* command) {
+    command->add_flag("--json", options_.json, "for scripts");
+    return command;
+  }
+  CLI::App& group(const char* name, const char* help) {
+    CLI::App* command = app.add_subcommand(name, help);
+    command->require_subcommand(1);
+    command->fallthrough();
+    return *command;
+  }
+  void place_options(CLI::App* command) {
+    command->add_option("--dir", options_.dir, "keep settings, secret and data in this folder");
+    command->add_option("--name", options_.name, "this box's name (default: the host's)");
+    command->add_option("--zone", options_.zone, "where it stands; copies are spread over zones");
+    command->add_option("--advertise", options_.advertise,
+                        "the address at which other nodes reach it");
+  }
+
+  void setup() {
+    CLI::App* init = add(app, "init", "write a commented covey.toml and a cluster secret", run_init,
+                         "covey init --name node1 --zone attic");
+    place_options(init);
+    init->add_option("--seed", options_.seeds, "gossip address of another node (repeatable)");
+    serve = add(app, "serve", "run the node in the foreground; logs go to standard error", nullptr);
+    CLI::App* join = add(app, "join", "set this box up as a node of an existing cluster", run_join,
+                         "covey join covey1-... --zone cellar && covey serve");
+    place_options(join);
+    join->add_option("token", options_.token, "what `covey invite` printed")->required();
+    with_json(add(app, "invite", "print what the next box needs to join", run_invite));
+    add(app, "version", "print the version", [](const CliOptions&) {
+      fmt::print("covey {}\n", kCoveyVersion);
+      return static_cast<int>(kExitOk);
+    });
+  }
+
+  void status() {
+    CLI::App* status = with_json(
+        add(app, "status", "the cluster's health, its nodes, and what to do next; 0 when healthy",
+            run_status, "covey status --watch"));
+    status->add_flag("--watch", options_.watch, "show it again every two seconds");
+    CLI::App& node = group("node", "the nodes of the cluster");
+    with_json(add(node, "list", "every node that gossip knows", run_nodes));
+    CLI::App* remove = add(node, "remove", "take a lost node out of the layout", run_node_remove);
+    remove->add_option("node", options_.node, "its name or id")->required();
+    CLI::App& layout = group("layout", "which node holds what");
+    with_json(add(layout, "show", "members, zones and partitions", run_layout));
+  }
+
+  void keys() {
+    CLI::App& key = group("key", "access keys of S3 users");
+    CLI::App* create = with_json(add(key, "create", "make a key; its secret is shown once",
+                                     run_key_create, "covey key create --name backup"));
+    CLI::App* import = with_json(
+        add(key, "import", "take over a key; its secret comes on standard input", run_key_import,
+            "covey key import --access-key AKIA... --name old --secret-key-stdin < file"));
+    import->add_option("--access-key", options_.access_key)->required();
+    import->add_flag("--secret-key-stdin", options_.secret_on_stdin,
+                     "read the secret from standard input without asking");
+    for (CLI::App* command : {create, import}) {
+      command->add_option("--name", options_.name, "whose key it is; shown as DisplayName")
+          ->required();
+      command->add_option("--user-id", options_.user_id,
+                          "give a second key to an existing user, or fix the id");
+      command->add_flag("--no-create-buckets", options_.no_buckets, "may not create buckets");
+    }
+    with_json(add(key, "list", "every key, without secrets", run_key_list));
+    for (auto [name, help, run] : {std::tuple("show", "one key, without its secret", &run_key_show),
+                                   std::tuple("delete", "take a key back", &run_key_delete)})
+      with_json(add(key, name, help, run))
+          ->add_option("access-key", options_.access_key)
+          ->required();
+  }
+
+  void buckets() {
+    CLI::App& bucket = group("bucket", "buckets and who may use them");
+    CLI::App* create = with_json(add(bucket, "create", "make a bucket", run_bucket_create,
+                                     "covey bucket create photos --key CV..."));
+    create->add_option("--key", options_.key, "access key of its owner")->required();
+    with_json(add(bucket, "list", "every bucket", run_bucket_list));
+    CLI::App* show = with_json(add(bucket, "show", "owner and grants", run_bucket_show));
+    CLI::App* drop = with_json(add(bucket, "delete", "an empty bucket", run_bucket_delete));
+    CLI::App* allow = with_json(
+        add(bucket, "allow", "say what a key's user may do; without flags: nothing any more",
+            run_bucket_allow, "covey bucket allow photos --key CV... --read --write"));
+    allow->add_option("--key", options_.key, "an access key of the user");
+    allow->add_option("--user-id", options_.user_id, "or the user's id");
+    allow->add_flag("--read", options_.read);
+    allow->add_flag("--write", options_.write);
+    allow->add_flag("--owner", options_.owner);
+    for (CLI::App* command : {create, show, drop, allow})
+      command->add_option("bucket", options_.bucket)->required();
+  }
+
+  CliOptions& options_;
+  int& code_;
+};
+
+}  // namespace
+
+Json request(const CliOptions& options, const std::string& method, const std::string& target,
+             const Json& body, int& exit_code) {
+  auto config = load_config(find_config(options.config));
+  if (!config) {
+    fmt::print(stderr, "{}\n", config.error().message);
+    exit_code = kExitUsage;
+    return {};
+  }
+  auto reply = ask_admin(config->admin_socket(), method, target, body);
+  if (!reply) {
+    fmt::print(stderr, "covey: {}\n", reply.error().message);
+    exit_code = reply.is(ErrorCode::kUnavailable) ? kExitNoNode : kExitFailed;
+    return {};
+  }
+  if (reply->status != 200) {
+    fmt::print(stderr, "covey: {}\n",
+               text_of(reply->json, "message", fmt::format("the node said {}", reply->status)));
+    exit_code = kExitFailed;
+    return {};
+  }
+  exit_code = kExitOk;
+  return std::move(reply->json);
+}
+
+int run_cli(int argc, char** argv, const std::function<int(const Config&)>& serve) {
+  try {
+    CliOptions options;
+    int code = kExitOk;
+    Grammar grammar(options, code);
+    try {
+      grammar.app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return grammar.app.exit(error) == 0 ? kExitOk : kExitUsage;
+    }
+    if (!grammar.serve->parsed()) return code;
+    auto config = load_config(find_config(options.config));
+    if (!config) {
+      fmt::print(stderr, "{}\n", config.error().message);
+      return kExitUsage;
+    }
+    return serve(*config);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "covey: {}\n", error.what());
+    return kExitFailed;
+  }
+}
+
+}  // namespace covey

@@ -1,0 +1,75 @@
+// What the commands share, and the commands themselves, by family.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "node/cli/cli.h"
+#include "node/cli/client.h"
+
+namespace covey {
+
+// Everything the command line may say; each command looks at its own part.
+struct CliOptions {
+  std::string config;
+  bool json = false, watch = false;
+  // init, join
+  std::string dir, name, zone, advertise, token;
+  std::vector<std::string> seeds;
+  // keys
+  std::string access_key, user_id;
+  bool secret_on_stdin = false, no_buckets = false;
+  // buckets
+  std::string bucket, key;
+  bool read = false, write = false, owner = false;
+  // nodes
+  std::string node;
+};
+
+// Text for people in columns, each as wide as its widest cell.
+class TextTable {
+ public:
+  explicit TextTable(std::vector<std::string> header) { add(std::move(header)); }
+  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  std::string str() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+std::string human_size(uint64_t bytes);
+std::string human_time(uint64_t ms_since_1970);
+std::string human_age(uint64_t ms);
+
+// Asks the node of `options.config`; prints what went wrong to stderr and returns the exit code
+// through `exit_code`. A null Json then.
+Json request(const CliOptions& options, const std::string& method, const std::string& target,
+             const Json& body, int& exit_code);
+
+int run_init(const CliOptions& options);
+int run_join(const CliOptions& options);
+int run_status(const CliOptions& options);
+int run_nodes(const CliOptions& options);
+int run_node_remove(const CliOptions& options);
+int run_layout(const CliOptions& options);
+int run_invite(const CliOptions& options);
+int run_key_create(const CliOptions& options);
+int run_key_import(const CliOptions& options);
+int run_key_list(const CliOptions& options);
+int run_key_show(const CliOptions& options);
+int run_key_delete(const CliOptions& options);
+int run_bucket_create(const CliOptions& options);
+int run_bucket_list(const CliOptions& options);
+int run_bucket_show(const CliOptions& options);
+int run_bucket_delete(const CliOptions& options);
+int run_bucket_allow(const CliOptions& options);
+
+// An invitation is the cluster's secret and some gossip addresses with a checksum, in one word.
+std::string make_token(std::string_view secret, const std::vector<std::string>& seeds);
+struct Invitation {
+  std::string secret;  // 32 raw bytes
+  std::vector<std::string> seeds;
+};
+Result<Invitation> read_token(std::string_view token);
+
+}  // namespace covey
