@@ -1,0 +1,37 @@
+// GossipThread: gossip on a loop, a thread and a socket of its own, so that whatever the rest of the
+// node is busy with never reads as a dead node.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/os/os_rng.h"
+#include "base/os/uv_datagrams.h"
+#include "base/os/uv_loop.h"
+#include "gossip/swim/driver.h"
+
+namespace covey {
+
+class GossipThread {
+ public:
+  GossipThread() : loop_("gossip") {}
+  // REQUIRES: stop() was called if start() succeeded.
+  ~GossipThread();
+
+  // Binds the socket and starts. `changed` and `fallback` are posted to `home`. Errors: kInvalid,
+  // kUnavailable (the port is taken).
+  Status start(GossipOptions options, const Address& listen, Loop& home,
+               std::function<void()> changed, std::function<void(NodeId, uint32_t)> fallback);
+  Gossip& gossip() { return *gossip_; }
+  Gossip::Members members() const;
+  // Tells the others that this node goes on purpose, then ends the thread.
+  void stop();
+
+ private:
+  UvLoop loop_;
+  OsRng rng_;
+  std::unique_ptr<UvDatagrams> socket_;
+  std::unique_ptr<Gossip> gossip_;
+};
+
+}  // namespace covey

@@ -1,0 +1,42 @@
+// MemoryGuard: stands before the S3 gateway and tells clients to slow down while the process holds
+// more memory than memory_cap allows. Requests under way go on.
+#pragma once
+
+#include <cstdint>
+
+#include "base/async/clock.h"
+#include "s3gw/http/http.h"
+
+namespace covey {
+
+// Anonymous memory of this process (RssAnon): what mapped files occupy the kernel takes back by
+// itself.
+uint64_t anonymous_bytes();
+
+class MemoryGuard final : public HttpHandler {
+ public:
+  MemoryGuard(HttpHandler& inner, Clock& clock, uint64_t cap_bytes)
+      : inner_(inner), clock_(clock), cap_bytes_(cap_bytes) {}
+  ~MemoryGuard() override { stop(); }
+  // Samples from now on. Loop thread only.
+  void start();
+  void stop();
+
+  Task<HttpResponse> handle(HttpRequest& request) override;
+  HttpResponse refuse(int status, std::string_view why) override {
+    return inner_.refuse(status, why);
+  }
+  uint64_t refused() const { return refused_; }
+
+ private:
+  void sample();
+
+  HttpHandler& inner_;
+  Clock& clock_;
+  uint64_t cap_bytes_;
+  TimerId timer_ = 0;
+  bool over_ = false;
+  uint64_t refused_ = 0;
+};
+
+}  // namespace covey
