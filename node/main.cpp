@@ -1,1 +1,4 @@
-int main() { return 0; }
+#include "node/cli/cli.h"
+#include "node/server.h"
+
+int main(int argc, char** argv) { return covey::run_cli(argc, argv, covey::serve_node); }

@@ -204,10 +204,12 @@ Task<HttpResponse> Admin::handle(HttpRequest& request) {
       if (!deps_.invitation) co_return not_started("the cluster");
       co_return reply(200, Json{{"token", deps_.invitation()}});
     }
-    if (path[1] == "nodes" && method == "DELETE")
-      co_return error_reply(ErrorCode::kNotImplemented,
-                            "removing a node moves its data, which this version cannot do yet; "
-                            "restart the node, or replace its disk and start it again");
+    if (path[1] == "nodes" && method == "DELETE") {
+      if (!deps_.remove_node) co_return not_started("the cluster");
+      auto removed = co_await deps_.remove_node(path[2]);
+      if (!removed) co_return error_reply(removed.error());
+      co_return reply(200, Json{{"removed", path[2]}});
+    }
   }
   co_return error_reply(ErrorCode::kNotFound,
                         fmt::format("the admin API has no {} {}", method, request.target));
@@ -273,6 +275,8 @@ Task<HttpResponse> Admin::status() {
   NodeId self;
   if (deps_.topology) layout = deps_.topology->layout(), self = deps_.topology->self();
   Health health = judge_health(layout.get(), nodes);
+  if (deps_.notes)
+    for (std::string& note : deps_.notes()) health.problems.push_back(std::move(note));
   Json json;
   json["healthy"] = health.healthy;
   json["summary"] = health.summary;

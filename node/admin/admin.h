@@ -31,7 +31,9 @@ struct AdminDeps {
   Users* users = nullptr;
   const Blocks* blocks = nullptr;
   std::function<std::vector<NodeView>()> nodes;            // what gossip knows
+  std::function<std::vector<std::string>()> notes;         // what else to tell in status
   std::function<std::string()> invitation;                 // a token for `covey join`
+  std::function<Task<Status>(std::string)> remove_node;    // by name or id
   std::function<std::map<std::string, double>()> numbers;  // more metrics: name -> value
   std::string region;
 };

@@ -1,0 +1,58 @@
+// `covey serve`: the process around a Server.
+#include <malloc.h>
+#include <signal.h>
+#include <sodium.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/core/log.h"
+#include "base/os/os_disk.h"
+#include "base/os/os_rng.h"
+#include "base/os/signals.h"
+#include "base/os/uv_pool.h"
+#include "node/cli/cli.h"
+#include "node/server.h"
+
+namespace covey {
+namespace {
+
+constexpr size_t kDiskThreads = 4;
+constexpr int kMallocArenas = 2;  // more of them cost resident memory on small boxes
+
+Task<void> wait_for(Event& event) { co_await event.wait(); }
+
+}  // namespace
+
+int serve_node(const Config& config) {
+  ::mallopt(M_ARENA_MAX, kMallocArenas);
+  ignore_sigpipe();
+  CHECK(sodium_init() >= 0);
+  set_log_level(config.log_level);
+  size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  UvLoop loop("covey");
+  UvPool cpu("cpu", std::min<size_t>(cores, 8)), io("disk", kDiskThreads);
+  OsDisk disk(io);
+  OsRng rng;
+  int code = kExitOk;
+  {
+    Event stop;
+    Server server(config, loop, cpu, disk, rng);
+    Signals signals(loop);
+    for (int number : {SIGTERM, SIGINT}) signals.on(number, [&stop] { stop.set(); });
+    signals.on(SIGHUP, [&server] { server.reload(); });
+    Status started = run_task(loop, server.start());
+    if (started) {
+      run_task(loop, wait_for(stop));
+      log_info("stopping");
+    } else {
+      log_error("{}", started.error().message);
+      code = kExitFailed;
+    }
+    run_task(loop, server.stop());
+  }
+  log_info("stopped");
+  return code;
+}
+
+}  // namespace covey

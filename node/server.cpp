@@ -1,0 +1,366 @@
+#include "node/server.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/core/codec.h"
+#include "base/core/log.h"
+#include "node/cli/commands.h"
+#include "node/inline_only.h"
+#include "store/meta/keyspace.h"
+#include "store/meta/open_kv.h"
+
+namespace covey {
+namespace {
+
+using namespace std::chrono_literals;
+constexpr Duration kSpaceEvery = 30s;
+constexpr Duration kFallbackTimeout = 1s;
+
+bool unspecified(const std::string& host) {
+  return host.empty() || host == "0.0.0.0" || host == "::";
+}
+
+// What others are told: the advertised host, or the one listened on, with the port.
+Address advertised(const Config& config, const std::string& listen) {
+  Address address = *parse_listen(listen);
+  if (!config.advertise.empty()) address.host = config.advertise;
+  return address;
+}
+
+std::string start_count_key() {
+  return std::string(1, static_cast<char>(TableId::kNode)) + "starts";
+}
+
+// Nobody knows what is on the disk now: nothing more may be acknowledged.
+[[noreturn]] void disk_failed(const Error& error) {
+  log_error("the disk failed, this node stops: {}. Check the disk (dmesg), then start the node again",
+            to_string(error));
+  std::_Exit(74);  // EX_IOERR
+}
+
+Task<Result<uint64_t>> count_start(Kv& kv) {
+  CO_TRY(auto stored, kv.get(start_count_key()));
+  uint64_t starts = 0;
+  if (stored) {
+    Reader reader(stored->bytes);
+    starts = reader.u64();
+    if (!reader.done())
+      co_return fail(ErrorCode::kCorrupt, "the count of this node's starts cannot be read");
+  }
+  std::string value;
+  Writer(value).u64(++starts);
+  WriteBatch batch;
+  batch.put(start_count_key(), std::move(value));
+  CO_TRY_STATUS(co_await kv.write(std::move(batch)));
+  co_return starts;
+}
+
+}  // namespace
+
+Task<Result<PeerMessage>> ReadyGate::serve(NodeId from, PeerMessage request) {
+  if (!topology_.layout())
+    co_return fail(ErrorCode::kUnavailable, "this node has not joined the cluster yet");
+  co_return co_await inner_.serve(from, std::move(request));
+}
+
+Server::Server(Config config, UvLoop& loop, Pool& cpu, Disk& disk, Rng& rng)
+    : config_(std::move(config)), loop_(loop), runtime_{loop, loop, rng, cpu, disk} {}
+
+Server::~Server() {
+  CHECK(scope_.running() == 0);
+  if (lock_fd_ >= 0) ::close(lock_fd_);
+}
+
+Task<Status> Server::start() {
+  CO_TRY_STATUS(co_await open_folders());
+  CO_TRY(secret_, load_secret(config_.secret_file));
+  CO_TRY(identity_, load_or_create_identity(config_.identity_file()));
+  log_info("node {} ({}), zone {}, starting", config_.name, short_name(identity_.id),
+           config_.zone);
+  CO_TRY_STATUS(co_await open_metadata());
+  auto rpc = parse_listen(config_.listen_rpc);
+  PeersOptions options{loop_, loop_, identity_, secret_, *rpc};
+  peers_ = make_grpc_peers(std::move(options));
+  CO_TRY_STATUS(start_gossip());
+  CO_TRY_STATUS(co_await open_cluster());
+  CO_TRY_STATUS(start_admin());
+  CO_TRY_STATUS(peers_->start());
+  peers_started_ = true;
+  cluster_started_ = true;
+  CO_TRY_STATUS(co_await cluster_->start());
+  scope_.spawn(serve_when_ready());
+  scope_.spawn(watch_space());
+  co_return Status{};
+}
+
+Task<Status> Server::open_folders() {
+  CO_TRY_STATUS(co_await runtime_.disk.make_dir(config_.meta_dir));
+  for (const std::string& dir : config_.data_dirs)
+    CO_TRY_STATUS(co_await runtime_.disk.make_dir(dir));
+  std::string path = config_.meta_dir + "/lock";
+  lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (lock_fd_ < 0)
+    co_return fail(ErrorCode::kIo,
+                   "cannot open " + path + ": does this user own the metadata folder?");
+  if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0)
+    co_return fail(ErrorCode::kAlreadyExists,
+                   "another covey runs on " + config_.meta_dir + "; stop it first");
+  co_return co_await measure_space();
+}
+
+Task<Status> Server::open_metadata() {
+  KvOptions options;
+  options.dir = config_.meta_dir;
+  options.fatal = disk_failed;
+  CO_TRY(kv_, co_await open_local_kv(std::move(options), runtime_));
+  CO_TRY(boot_, co_await count_start(*kv_));
+  co_return Status{};
+}
+
+MemberMeta Server::gossip_meta() const {
+  MemberMeta meta;
+  meta.name = config_.name;
+  meta.zone = config_.zone;
+  meta.version = kCoveyVersion;
+  meta.gossip = advertised(config_, config_.listen_gossip);
+  meta.rpc = advertised(config_, config_.listen_rpc);
+  meta.s3 = advertised(config_, config_.listen_s3);
+  meta.capacity_bytes = capacity_bytes_;
+  meta.free_bytes = free_bytes_;
+  return meta;
+}
+
+Status Server::start_gossip() {
+  GossipOptions options;
+  options.secret.assign(reinterpret_cast<const char*>(secret_.bytes.data()),
+                        secret_.bytes.size());
+  options.boot = boot_;
+  options.swim.config = *SwimConfig::profile(config_.gossip_profile);
+  options.swim.self = identity_.id;
+  options.swim.meta = gossip_meta();
+  options.swim.incarnation = boot_ << 20;
+  for (const std::string& seed : config_.seeds) {
+    auto address = resolve_address(seed);
+    if (address)
+      options.swim.seeds.push_back(*address);
+    else
+      log_warn("seed {} is left out: {}", seed, address.error().message);
+  }
+  auto changed = [this] {
+    if (cluster_) cluster_->gossip_changed();
+  };
+  auto fallback = [this](NodeId node, uint32_t sequence) {
+    if (peers_started_ && !scope_.stop_requested())
+      scope_.spawn(answer_fallback(node, sequence));
+  };
+  auto started = gossip_.start(std::move(options), *parse_listen(config_.listen_gossip), loop_,
+                               changed, fallback);
+  if (!started)
+    return fail(started.code(), "cannot gossip on " + config_.listen_gossip + ": " +
+                                    started.error().message + "; see gossip_listen in " +
+                                    config_.file);
+  membership_ = std::make_unique<GossipMembership>(gossip_.gossip());
+  return {};
+}
+
+// UDP stays silent: a node that answers over TCP is alive all the same.
+Task<void> Server::answer_fallback(NodeId node, uint32_t sequence) {
+  PeerMessage ping;
+  ping.head = "ping";
+  auto answer = co_await peers_->call(node, PeerService::kAdmin, std::move(ping),
+                                      loop_.after(kFallbackTimeout));
+  if (answer && !scope_.stop_requested()) gossip_.gossip().fallback_acked(sequence);
+}
+
+Task<Status> Server::open_cluster() {
+  ClusterOptions options;
+  options.meta = gossip_meta();
+  options.has_seeds = !config_.seeds.empty();
+  options.auto_layout = config_.auto_layout;
+  options.reach = [this](NodeId node, Address address) {
+    peers_->set_address(node, std::move(address));
+  };
+  cluster_ =
+      std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
+  storage_ = std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *peers_, *cluster_, boot_);
+  CO_TRY_STATUS(co_await storage_->open());
+  register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
+  control_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->control());
+  peers_->serve(PeerService::kRegister, *register_gate_);
+  peers_->serve(PeerService::kControl, *control_gate_);
+  cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
+  blocks_ = std::make_unique<InlineOnly>();
+  co_return Status{};
+}
+
+Status Server::start_admin() {
+  AdminDeps deps{runtime_};
+  deps.peers = peers_.get();
+  deps.topology = cluster_.get();
+  deps.blocks = blocks_.get();
+  deps.nodes = [this] { return node_views(); };
+  deps.notes = [this] { return notes(); };
+  deps.invitation = [this] { return invitation(); };
+  deps.remove_node = [this](std::string name) { return cluster_->remove(std::move(name)); };
+  deps.region = config_.region;
+  admin_ = std::make_unique<Admin>(std::move(deps));
+  peers_->serve(PeerService::kAdmin, *admin_);
+  admin_http_ = std::make_unique<HttpServer>(loop_, *admin_);
+  TRY_STATUS(admin_http_->listen_unix(config_.admin_socket()));
+  if (config_.listen_admin.empty()) return {};
+  public_admin_ = std::make_unique<Admin::Public>(*admin_);
+  metrics_http_ = std::make_unique<HttpServer>(loop_, *public_admin_);
+  return metrics_http_->listen(*parse_listen(config_.listen_admin));
+}
+
+Task<void> Server::serve_when_ready() {
+  bool told = false;
+  while (!scope_.stop_requested() && !co_await cluster_->wait_ready(loop_.after(1s))) {
+    if (!std::exchange(told, true)) log_info("not serving yet: {}", cluster_->waits());
+  }
+  if (scope_.stop_requested()) co_return;
+  auto serving = serve_s3();
+  if (serving) co_return;
+  log_error("{}", serving.error().message);
+  ::kill(::getpid(), SIGTERM);  // the same way out as any other stop
+}
+
+Status Server::serve_s3() {
+  storage_->start(*blocks_);
+  GatewaySettings settings;
+  settings.region = config_.region;
+  if (!config_.s3_domain.empty()) settings.domains.push_back(config_.s3_domain);
+  gateway_ = std::make_unique<Gateway>(runtime_, storage_->objects(), storage_->users(),
+                                       std::move(settings));
+  guard_ = std::make_unique<MemoryGuard>(*gateway_, loop_, config_.memory_cap_bytes);
+  guard_->start();
+  s3_http_ = std::make_unique<HttpServer>(loop_, *guard_);
+  TRY(auto tls, load_tls(config_));
+  s3_http_->set_tls(std::move(tls));
+  TRY_STATUS(s3_http_->listen(*parse_listen(config_.listen_s3)));
+  admin_->deps().users = &storage_->users();
+  admin_->deps().objects = &storage_->objects();
+  admin_->deps().numbers = [this] {
+    std::map<std::string, double> numbers;
+    numbers["s3_requests"] = static_cast<double>(gateway_->stats().requests);
+    numbers["s3_client_errors"] = static_cast<double>(gateway_->stats().client_errors);
+    numbers["s3_server_errors"] = static_cast<double>(gateway_->stats().server_errors);
+    numbers["s3_slowed_down"] = static_cast<double>(guard_->refused());
+    numbers["s3_connections"] = static_cast<double>(s3_http_->connections());
+    numbers["versions_reclaimed"] = static_cast<double>(storage_->reclaimed().reclaimed);
+    numbers["gossip_refused_datagrams"] =
+        static_cast<double>(gossip_.gossip().refused_datagrams());
+    return numbers;
+  };
+  log_info("serving S3 on {}", config_.listen_s3);
+  return {};
+}
+
+Result<std::shared_ptr<TlsContext>> Server::load_tls(const Config& config) const {
+  if (config.tls_certificate.empty()) return std::shared_ptr<TlsContext>();
+  return TlsContext::load(config.tls_certificate, config.tls_key);
+}
+
+Task<Status> Server::measure_space() {
+  uint64_t total = 0, free = 0;
+  for (const std::string& dir : config_.data_dirs) {
+    CO_TRY(DiskSpace space, co_await runtime_.disk.space(dir));
+    total += space.total_bytes, free += space.free_bytes;
+  }
+  capacity_bytes_ = config_.capacity_bytes != 0 ? config_.capacity_bytes : total;
+  free_bytes_ = std::min(free, capacity_bytes_);
+  co_return Status{};
+}
+
+Task<void> Server::watch_space() {
+  while (co_await scope_.sleep(loop_, kSpaceEvery)) {
+    if (co_await measure_space()) cluster_->set_space(capacity_bytes_, free_bytes_);
+  }
+}
+
+std::vector<NodeView> Server::node_views() const {
+  std::vector<NodeView> views;
+  TimePoint now = loop_.now();
+  for (const MemberView& member : *gossip_.members()) {
+    NodeView view;
+    view.id = member.id;
+    view.name = member.meta.name, view.zone = member.meta.zone;
+    view.version = member.meta.version;
+    bool self = member.id == identity_.id;
+    Address address = member.meta.rpc;
+    if (unspecified(address.host)) address.host = member.meta.gossip.host;
+    view.address = unspecified(address.host) ? ":" + std::to_string(address.port) : address.str();
+    view.state = self ? "alive" : state_name(member.state);
+    view.since_seen = self ? Duration::zero() : now - member.last_seen;
+    view.capacity_bytes = member.meta.capacity_bytes, view.free_bytes = member.meta.free_bytes;
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+std::vector<std::string> Server::notes() const {
+  std::vector<std::string> notes;
+  if (std::string why = cluster_->waits(); !why.empty()) notes.push_back(std::move(why));
+  for (const Cluster::Candidate& candidate : cluster_->candidates())
+    notes.push_back(
+        fmt::format("node {} holds no data yet: {}", candidate.gossip.meta.name, candidate.waits));
+  return notes;
+}
+
+std::string Server::invitation() const {
+  std::vector<std::string> seeds;
+  for (const MemberView& member : *gossip_.members()) {
+    if (member.state == MemberState::kLeft || seeds.size() >= 8) continue;
+    Address address = member.meta.gossip;
+    if (unspecified(address.host)) {
+      char host[256] = "";
+      if (member.id != identity_.id || ::gethostname(host, sizeof host - 1) != 0) continue;
+      address.host = host;
+    }
+    seeds.push_back(address.str());
+  }
+  return make_token(std::string_view(reinterpret_cast<const char*>(secret_.bytes.data()), 32),
+                    seeds);
+}
+
+void Server::reload() {
+  auto fresh = load_config(config_.file);
+  if (!fresh) {
+    log_error("the settings were not reloaded: {}", fresh.error().message);
+    return;
+  }
+  set_log_level(fresh->log_level);
+  auto tls = load_tls(*fresh);
+  if (!tls)
+    log_error("the certificate was not reloaded: {}", tls.error().message);
+  else if (s3_http_)
+    s3_http_->set_tls(std::move(*tls));
+  log_info("reloaded log_level and the TLS certificate from {}; other settings need a restart",
+           config_.file);
+}
+
+Task<void> Server::stop() {
+  scope_.request_stop();
+  TimePoint deadline = loop_.after(kDrainWithin);
+  if (s3_http_) co_await s3_http_->stop(deadline);
+  if (guard_) guard_->stop();
+  if (metrics_http_) co_await metrics_http_->stop(deadline);
+  if (admin_http_) co_await admin_http_->stop(deadline);
+  co_await scope_.join();
+  if (cluster_started_) co_await cluster_->stop();
+  if (storage_) co_await storage_->stop();
+  gossip_.stop();
+  if (peers_started_) co_await peers_->stop();
+  if (kv_) {
+    auto folded = co_await kv_->fold();
+    if (!folded) log_warn("the journal was not folded: {}", folded.error().message);
+  }
+}
+
+}  // namespace covey

@@ -1,0 +1,97 @@
+// Server: one node. start() builds it from the bottom up, stop() takes it down from the top.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/async/runtime.h"
+#include "node/admin/admin.h"
+#include "node/cluster/cluster.h"
+#include "node/config/config.h"
+#include "node/gossip_thread.h"
+#include "node/grpc/grpc_peers.h"
+#include "node/memory_guard.h"
+#include "node/storage.h"
+#include "s3gw/http/server.h"
+#include "s3gw/ops/gateway.h"
+
+namespace covey {
+
+inline constexpr Duration kDrainWithin = std::chrono::seconds(10);
+
+// Lets a peer's request through once this node has a layout.
+class ReadyGate final : public PeerHandler {
+ public:
+  ReadyGate(const Topology& topology, PeerHandler& inner) : topology_(topology), inner_(inner) {}
+  Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
+
+ private:
+  const Topology& topology_;
+  PeerHandler& inner_;
+};
+
+class Server {
+ public:
+  // Everything outlives it.
+  Server(Config config, UvLoop& loop, Pool& cpu, Disk& disk, Rng& rng);
+  ~Server();
+
+  // Completes when the node answers commands; it serves S3 once it has a
+  // layout. After an error only stop() may follow.
+  Task<Status> start();
+  // Lets requests under way finish for a while, then ends everything. Idempotent.
+  Task<void> stop();
+  // SIGHUP: takes over the log level and the TLS certificate from the file.
+  void reload();
+
+ private:
+  Task<Status> open_folders();
+  Task<Status> open_metadata();
+  Status start_gossip();
+  Task<Status> open_cluster();
+  Status start_admin();
+  // Serves S3 as soon as this node has a layout.
+  Task<void> serve_when_ready();
+  Status serve_s3();
+  Task<void> watch_space();
+  Result<std::shared_ptr<TlsContext>> load_tls(const Config& config) const;
+
+  MemberMeta gossip_meta() const;
+  Task<void> answer_fallback(NodeId node, uint32_t sequence);
+  std::vector<NodeView> node_views() const;
+  std::vector<std::string> notes() const;
+  std::string invitation() const;
+  Task<Status> measure_space();
+
+  Config config_;
+  UvLoop& loop_;
+  Runtime runtime_;
+  NodeIdentity identity_;
+  ClusterSecret secret_;
+  uint64_t boot_ = 0;
+
+  uint64_t capacity_bytes_ = 0, free_bytes_ = 0;
+  int lock_fd_ = -1;
+
+  // In the order of their making; destroyed the other way round.
+  std::unique_ptr<Kv> kv_;
+  std::unique_ptr<GrpcPeers> peers_;
+  GossipThread gossip_;
+  std::unique_ptr<GossipMembership> membership_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Storage> storage_;
+  std::unique_ptr<Blocks> blocks_;
+  std::unique_ptr<ReadyGate> register_gate_, control_gate_;
+  std::unique_ptr<Admin> admin_;
+  std::unique_ptr<Admin::Public> public_admin_;
+  std::unique_ptr<Gateway> gateway_;
+  std::unique_ptr<MemoryGuard> guard_;
+  std::unique_ptr<HttpServer> s3_http_, admin_http_, metrics_http_;
+  Scope scope_;
+  bool peers_started_ = false, cluster_started_ = false;
+};
+
+// Runs a node until SIGTERM or SIGINT; the exit code of `covey serve`.
+int serve_node(const Config& config);
+
+}  // namespace covey

@@ -1,0 +1,51 @@
+#include "node/storage.h"
+
+namespace covey {
+
+Storage::Storage(Runtime runtime, const Config& config, const ClusterSecret& secret, Kv& kv,
+                 Peers& peers, Topology& topology, uint64_t boot)
+    : runtime_(runtime),
+      config_(config),
+      secret_(secret),
+      kv_(kv),
+      peers_(peers),
+      topology_(topology),
+      garbage_clock_(runtime.clock, static_cast<uint32_t>(boot)),
+      tables_(garbage_clock_) {}
+
+Storage::~Storage() { CHECK(scope_.running() == 0); }
+
+Task<Status> Storage::open() {
+  std::vector<const RegisterTable*> tables;
+  for (const RegisterTable* table : std::initializer_list<const RegisterTable*>{
+           &tables_.heads, &tables_.uploads, &tables_.parts, &tables_.buckets, &tables_.refs})
+    tables.push_back(table);
+  CO_TRY(registers_,
+         co_await RegisterService::open(runtime_, kv_, topology_, peers_, std::move(tables)));
+  peers_.serve(PeerService::kRegister, *registers_);
+  control_ = std::make_unique<ControlStore>(runtime_, kv_, peers_, topology_);
+  CO_TRY_STATUS(control_->load());
+  std::string_view secret(reinterpret_cast<const char*>(secret_.bytes.data()),
+                          secret_.bytes.size());
+  users_ = std::make_unique<KeyUsers>(*control_, secret);
+  co_return Status{};
+}
+
+void Storage::start(Blocks& blocks) {
+  objects_ = std::make_unique<Store>(runtime_, scope_, *registers_, blocks, topology_);
+  ReclaimSettings settings;
+  settings.grace = config_.reclaim_delay;
+  settings.upload_expiry = config_.upload_expiry;
+  reclaimer_ =
+      std::make_unique<Reclaimer>(runtime_, kv_, *registers_, blocks, garbage_clock_, settings);
+  scope_.spawn(control_->run(scope_));
+  scope_.spawn(reclaimer_->run(scope_));
+}
+
+Task<void> Storage::stop() {
+  scope_.request_stop();
+  if (registers_) co_await registers_->stop();
+  co_await scope_.join();
+}
+
+}  // namespace covey

@@ -1,0 +1,61 @@
+// Storage: everything between the node's own disks and the S3 API, put together in the order in
+// which it depends on each other.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "base/async/runtime.h"
+#include "node/config/config.h"
+#include "node/identity/identity.h"
+#include "proto/peers.h"
+#include "store/block/blocks.h"
+#include "store/objects/key_users.h"
+#include "store/objects/reclaim.h"
+#include "store/objects/store.h"
+#include "store/objects/tables.h"
+#include "store/register/service.h"
+#include "store/table/control_store.h"
+
+namespace covey {
+
+class Storage {
+ public:
+  // Everything handed in outlives it. `boot` counts this node's starts.
+  Storage(Runtime runtime, const Config& config, const ClusterSecret& secret, Kv& kv, Peers& peers,
+          Topology& topology, uint64_t boot);
+  // REQUIRES: stop() has completed if open() was called.
+  ~Storage();
+
+  // Registers its handlers with the peers. Before they start. Errors: kCorrupt, kNoSpace, kIo.
+  Task<Status> open();
+  // Begins what goes on in the background; the topology has a layout and the peers answer.
+  void start(Blocks& blocks);
+  Task<void> stop();
+
+  RegisterService& registers() { return *registers_; }
+  ControlStore& control() { return *control_; }
+  Users& users() { return *users_; }
+  ObjectStore& objects() { return *objects_; }
+  Reclaimer::Progress reclaimed() const {
+    return reclaimer_ ? reclaimer_->progress() : Reclaimer::Progress();
+  }
+
+ private:
+  Runtime runtime_;
+  const Config& config_;
+  const ClusterSecret& secret_;
+  Kv& kv_;
+  Peers& peers_;
+  Topology& topology_;
+  GarbageClock garbage_clock_;
+  ObjectTables tables_;
+  std::unique_ptr<RegisterService> registers_;
+  std::unique_ptr<ControlStore> control_;
+  std::unique_ptr<KeyUsers> users_;
+  std::unique_ptr<Store> objects_;
+  std::unique_ptr<Reclaimer> reclaimer_;
+  Scope scope_;
+};
+
+}  // namespace covey
