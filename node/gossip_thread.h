@@ -1,5 +1,5 @@
-// GossipThread: gossip on a loop, a thread and a socket of its own, so that whatever the rest of the
-// node is busy with never reads as a dead node.
+// GossipThread: gossip on a loop, a thread and a socket of its own, so that whatever the rest of
+// the node is busy with never reads as a dead node.
 #pragma once
 
 #include <functional>

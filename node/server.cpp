@@ -39,8 +39,9 @@ std::string start_count_key() {
 
 // Nobody knows what is on the disk now: nothing more may be acknowledged.
 [[noreturn]] void disk_failed(const Error& error) {
-  log_error("the disk failed, this node stops: {}. Check the disk (dmesg), then start the node again",
-            to_string(error));
+  log_error(
+      "the disk failed, this node stops: {}. Check the disk (dmesg), then start the node again",
+      to_string(error));
   std::_Exit(74);  // EX_IOERR
 }
 
@@ -81,8 +82,7 @@ Task<Status> Server::start() {
   CO_TRY_STATUS(co_await open_folders());
   CO_TRY(secret_, load_secret(config_.secret_file));
   CO_TRY(identity_, load_or_create_identity(config_.identity_file()));
-  log_info("node {} ({}), zone {}, starting", config_.name, short_name(identity_.id),
-           config_.zone);
+  log_info("node {} ({}), zone {}, starting", config_.name, short_name(identity_.id), config_.zone);
   CO_TRY_STATUS(co_await open_metadata());
   auto rpc = parse_listen(config_.listen_rpc);
   PeersOptions options{loop_, loop_, identity_, secret_, *rpc};
@@ -101,8 +101,9 @@ Task<Status> Server::start() {
 
 Task<Status> Server::open_folders() {
   CO_TRY_STATUS(co_await runtime_.disk.make_dir(config_.meta_dir));
-  for (const std::string& dir : config_.data_dirs)
+  for (const std::string& dir : config_.data_dirs) {
     CO_TRY_STATUS(co_await runtime_.disk.make_dir(dir));
+  }
   std::string path = config_.meta_dir + "/lock";
   lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (lock_fd_ < 0)
@@ -138,8 +139,7 @@ MemberMeta Server::gossip_meta() const {
 
 Status Server::start_gossip() {
   GossipOptions options;
-  options.secret.assign(reinterpret_cast<const char*>(secret_.bytes.data()),
-                        secret_.bytes.size());
+  options.secret.assign(reinterpret_cast<const char*>(secret_.bytes.data()), secret_.bytes.size());
   options.boot = boot_;
   options.swim.config = *SwimConfig::profile(config_.gossip_profile);
   options.swim.self = identity_.id;
@@ -156,8 +156,7 @@ Status Server::start_gossip() {
     if (cluster_) cluster_->gossip_changed();
   };
   auto fallback = [this](NodeId node, uint32_t sequence) {
-    if (peers_started_ && !scope_.stop_requested())
-      scope_.spawn(answer_fallback(node, sequence));
+    if (peers_started_ && !scope_.stop_requested()) scope_.spawn(answer_fallback(node, sequence));
   };
   auto started = gossip_.start(std::move(options), *parse_listen(config_.listen_gossip), loop_,
                                changed, fallback);
@@ -186,8 +185,7 @@ Task<Status> Server::open_cluster() {
   options.reach = [this](NodeId node, Address address) {
     peers_->set_address(node, std::move(address));
   };
-  cluster_ =
-      std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
+  cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
   storage_ = std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *peers_, *cluster_, boot_);
   CO_TRY_STATUS(co_await storage_->open());
   register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
@@ -254,8 +252,7 @@ Status Server::serve_s3() {
     numbers["s3_slowed_down"] = static_cast<double>(guard_->refused());
     numbers["s3_connections"] = static_cast<double>(s3_http_->connections());
     numbers["versions_reclaimed"] = static_cast<double>(storage_->reclaimed().reclaimed);
-    numbers["gossip_refused_datagrams"] =
-        static_cast<double>(gossip_.gossip().refused_datagrams());
+    numbers["gossip_refused_datagrams"] = static_cast<double>(gossip_.gossip().refused_datagrams());
     return numbers;
   };
   log_info("serving S3 on {}", config_.listen_s3);
