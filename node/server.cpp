@@ -11,7 +11,6 @@
 #include "base/core/codec.h"
 #include "base/core/log.h"
 #include "node/cli/commands.h"
-#include "node/inline_only.h"
 #include "store/meta/keyspace.h"
 #include "store/meta/open_kv.h"
 
@@ -187,13 +186,14 @@ Task<Status> Server::open_cluster() {
   };
   cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
   storage_ = std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *peers_, *cluster_, boot_);
-  CO_TRY_STATUS(co_await storage_->open());
+  CO_TRY_STATUS(co_await storage_->open(disk_failed));
   register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
   control_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->control());
+  block_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->blocks());
+  peers_->serve(PeerService::kBlock, *block_gate_);
   peers_->serve(PeerService::kRegister, *register_gate_);
   peers_->serve(PeerService::kControl, *control_gate_);
   cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
-  blocks_ = std::make_unique<InlineOnly>();
   co_return Status{};
 }
 
@@ -201,7 +201,7 @@ Status Server::start_admin() {
   AdminDeps deps{runtime_};
   deps.peers = peers_.get();
   deps.topology = cluster_.get();
-  deps.blocks = blocks_.get();
+  deps.blocks = &storage_->blocks();
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this] { return invitation(); };
@@ -218,9 +218,10 @@ Status Server::start_admin() {
 }
 
 Task<void> Server::serve_when_ready() {
-  bool told = false;
-  while (!scope_.stop_requested() && !co_await cluster_->wait_ready(loop_.after(1s))) {
-    if (!std::exchange(told, true)) log_info("not serving yet: {}", cluster_->waits());
+  bool ready = false, told = false;
+  while (!ready && !scope_.stop_requested()) {
+    ready = co_await cluster_->wait_ready(loop_.after(1s));
+    if (!ready && !std::exchange(told, true)) log_info("not serving yet: {}", cluster_->waits());
   }
   if (scope_.stop_requested()) co_return;
   auto serving = serve_s3();
@@ -230,7 +231,7 @@ Task<void> Server::serve_when_ready() {
 }
 
 Status Server::serve_s3() {
-  storage_->start(*blocks_);
+  storage_->start();
   GatewaySettings settings;
   settings.region = config_.region;
   if (!config_.s3_domain.empty()) settings.domains.push_back(config_.s3_domain);
@@ -276,8 +277,11 @@ Task<Status> Server::measure_space() {
 }
 
 Task<void> Server::watch_space() {
-  while (co_await scope_.sleep(loop_, kSpaceEvery)) {
-    if (co_await measure_space()) cluster_->set_space(capacity_bytes_, free_bytes_);
+  for (;;) {
+    bool go_on = co_await scope_.sleep(loop_, kSpaceEvery);
+    if (!go_on) co_return;
+    Status measured = co_await measure_space();
+    if (measured) cluster_->set_space(capacity_bytes_, free_bytes_);
   }
 }
 
@@ -342,18 +346,26 @@ void Server::reload() {
            config_.file);
 }
 
+// Each step is named in the debug log: a node that hangs on its way down says where.
 Task<void> Server::stop() {
   scope_.request_stop();
   TimePoint deadline = loop_.after(kDrainWithin);
+  log_debug("stopping: requests");
   if (s3_http_) co_await s3_http_->stop(deadline);
   if (guard_) guard_->stop();
   if (metrics_http_) co_await metrics_http_->stop(deadline);
   if (admin_http_) co_await admin_http_->stop(deadline);
+  log_debug("stopping: {} tasks", scope_.running());
   co_await scope_.join();
+  log_debug("stopping: cluster");
   if (cluster_started_) co_await cluster_->stop();
+  log_debug("stopping: storage");
   if (storage_) co_await storage_->stop();
+  log_debug("stopping: gossip");
   gossip_.stop();
+  log_debug("stopping: peers");
   if (peers_started_) co_await peers_->stop();
+  log_debug("stopping: metadata");
   if (kv_) {
     auto folded = co_await kv_->fold();
     if (!folded) log_warn("the journal was not folded: {}", folded.error().message);

@@ -80,8 +80,7 @@ class Server {
   std::unique_ptr<GossipMembership> membership_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Storage> storage_;
-  std::unique_ptr<Blocks> blocks_;
-  std::unique_ptr<ReadyGate> register_gate_, control_gate_;
+  std::unique_ptr<ReadyGate> register_gate_, control_gate_, block_gate_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<Admin::Public> public_admin_;
   std::unique_ptr<Gateway> gateway_;

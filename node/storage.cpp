@@ -15,7 +15,16 @@ Storage::Storage(Runtime runtime, const Config& config, const ClusterSecret& sec
 
 Storage::~Storage() { CHECK(scope_.running() == 0); }
 
-Task<Status> Storage::open() {
+Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
+  SegmentOptions segments;
+  segments.dirs = config_.data_dirs;
+  segments.fatal = std::move(fatal);
+  segments_ = std::make_unique<SegmentStore>(std::move(segments), runtime_, kv_);
+  blocks_ = std::make_unique<BlockService>(runtime_, scope_, kv_, peers_, topology_, *segments_);
+  auto recovered = [this](BlockId id) { blocks_->recovered(id); };
+  segments_open_ = true;
+  CO_TRY_STATUS(co_await segments_->open(recovered));
+
   std::vector<const RegisterTable*> tables;
   for (const RegisterTable* table : std::initializer_list<const RegisterTable*>{
            &tables_.heads, &tables_.uploads, &tables_.parts, &tables_.buckets, &tables_.refs})
@@ -31,13 +40,14 @@ Task<Status> Storage::open() {
   co_return Status{};
 }
 
-void Storage::start(Blocks& blocks) {
-  objects_ = std::make_unique<Store>(runtime_, scope_, *registers_, blocks, topology_);
+void Storage::start() {
+  objects_ = std::make_unique<Store>(runtime_, scope_, *registers_, *blocks_, topology_);
   ReclaimSettings settings;
   settings.grace = config_.reclaim_delay;
   settings.upload_expiry = config_.upload_expiry;
   reclaimer_ =
-      std::make_unique<Reclaimer>(runtime_, kv_, *registers_, blocks, garbage_clock_, settings);
+      std::make_unique<Reclaimer>(runtime_, kv_, *registers_, *blocks_, garbage_clock_, settings);
+  scope_.spawn(blocks_->run());
   scope_.spawn(control_->run(scope_));
   scope_.spawn(reclaimer_->run(scope_));
 }
@@ -46,6 +56,7 @@ Task<void> Storage::stop() {
   scope_.request_stop();
   if (registers_) co_await registers_->stop();
   co_await scope_.join();
+  if (segments_open_) co_await segments_->close();
 }
 
 }  // namespace covey

@@ -9,7 +9,7 @@
 #include "node/config/config.h"
 #include "node/identity/identity.h"
 #include "proto/peers.h"
-#include "store/block/blocks.h"
+#include "store/block/block_service.h"
 #include "store/objects/key_users.h"
 #include "store/objects/reclaim.h"
 #include "store/objects/store.h"
@@ -27,14 +27,16 @@ class Storage {
   // REQUIRES: stop() has completed if open() was called.
   ~Storage();
 
-  // Registers its handlers with the peers. Before they start. Errors: kCorrupt, kNoSpace, kIo.
-  Task<Status> open();
+  // Registers its handlers with the peers. Before they start. `fatal` is told once when a data disk
+  // failed. Errors: kCorrupt, kNoSpace, kIo.
+  Task<Status> open(std::function<void(const Error&)> fatal);
   // Begins what goes on in the background; the topology has a layout and the peers answer.
-  void start(Blocks& blocks);
+  void start();
   Task<void> stop();
 
   RegisterService& registers() { return *registers_; }
   ControlStore& control() { return *control_; }
+  BlockService& blocks() { return *blocks_; }
   Users& users() { return *users_; }
   ObjectStore& objects() { return *objects_; }
   Reclaimer::Progress reclaimed() const {
@@ -50,12 +52,15 @@ class Storage {
   Topology& topology_;
   GarbageClock garbage_clock_;
   ObjectTables tables_;
+  Scope scope_;
+  std::unique_ptr<SegmentStore> segments_;
+  std::unique_ptr<BlockService> blocks_;
   std::unique_ptr<RegisterService> registers_;
   std::unique_ptr<ControlStore> control_;
   std::unique_ptr<KeyUsers> users_;
   std::unique_ptr<Store> objects_;
   std::unique_ptr<Reclaimer> reclaimer_;
-  Scope scope_;
+  bool segments_open_ = false;
 };
 
 }  // namespace covey
