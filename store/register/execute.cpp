@@ -132,7 +132,8 @@ Task<Result<std::string>> RegisterService::execute_locked(RegisterKey key, std::
       case Sending::kFloor: saw(sent.floor.ballot); [[fallthrough]];
       case Sending::kInDoubt: {
         drop(key.partition, ballot);
-        Found found = co_await look_up(key, mutation.operation, attempt, mutation.fence, deadline);
+        Found found = co_await look_up(key, mutation.operation, attempt, sent.only_here,
+                                       mutation.fence, deadline);
         if (found == Found::kYes) co_return std::move(write->reply);
         if (found == Found::kUnknown)
           co_return fail(ErrorCode::kUnknownOutcome,
@@ -150,8 +151,15 @@ Task<Result<std::string>> RegisterService::execute_locked(RegisterKey key, std::
 // What became of `operation`, sent as `attempt`? Looked up under a higher ballot, so that what is
 // not found can never be chosen any more.
 Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, OperationId operation,
-                                                      Rank attempt, Fence fence,
+                                                      Rank attempt, bool only_here, Fence fence,
                                                       TimePoint deadline) {
+  // The row lies on this replica alone, and nobody has prepared above it here: nobody can have
+  // learnt it. What is not found then was never written. (hold() raises the promise below before
+  // it first suspends.)
+  KvVersion after = 0;
+  auto own = acceptor_.partition(key.partition, after);
+  bool unseen = only_here && own && own->promised == attempt.ballot;
+  const uint64_t foreign = holding(key.partition).foreign;
   saw(attempt.ballot);
   while (runtime_.clock.now() < deadline && !scope_.stop_requested()) {
     auto ballot = co_await hold(key.partition, deadline);
@@ -171,13 +179,14 @@ Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, Operation
       co_return Found::kYes;
     }
     Rank at = state->present ? state->entry.rank : state->floor;
-    if (!found && at >= attempt) co_return Found::kUnknown;
-    Fence own = found ? fence : Fence{};
-    SendResult sent = co_await recommit(key, std::move(*state), *ballot, own, deadline);
+    unseen = unseen && holding(key.partition).foreign == foreign;
+    if (!found && at >= attempt) co_return unseen ? Found::kNo : Found::kUnknown;
+    Fence under = found ? fence : Fence{};
+    SendResult sent = co_await recommit(key, std::move(*state), *ballot, under, deadline);
     if (sent.sending == Sending::kChosen) co_return found ? Found::kYes : Found::kNo;
     if (sent.sending == Sending::kStale) break;
     // Sent again under a higher rank: what is looked for may now stand there.
-    if (found) attempt = std::max(attempt, sent.rank);
+    if (found) attempt = std::max(attempt, sent.rank), unseen = false;
     co_await pause(kContention);
   }
   co_return Found::kUnknown;
@@ -197,7 +206,7 @@ Task<Result<std::string>> RegisterService::look_up_for(RegisterKey key, Mutation
   bool turn = co_await lock_key(store_key, deadline);
   if (!turn) co_return unknown;
   Rank top;  // nothing that is not found is ever below it: never "not written"
-  Found found = co_await look_up(key, mutation.operation, top, mutation.fence, deadline);
+  Found found = co_await look_up(key, mutation.operation, top, false, mutation.fence, deadline);
   unlock_key(store_key);
   if (found == Found::kYes) co_return std::move(write->reply);
   co_return unknown;

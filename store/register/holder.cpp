@@ -275,6 +275,9 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
     if (!co_await more(gather, until)) break;
   }
   if (result.floor != Rank{}) result.sending = Sending::kFloor;
+  size_t nacks = 0;
+  for (const Got& got : gather->got) nacks += got.reply.answer == Answer::kNack ? 1 : 0;
+  result.only_here = nacks + 1 == at->all.size();
   co_return result;
 }
 

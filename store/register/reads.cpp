@@ -179,6 +179,7 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
     Acceptor::Outcome own = step(request);
     if (own.reply.answer == Answer::kYes) {
       Holding& held = holding(key.partition);
+      ++held.foreign;
       if (held.held && held.ballot < request.entry.rank.ballot) held.held = false;
     }
     ask_self(gather, std::move(own));

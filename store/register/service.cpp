@@ -263,6 +263,7 @@ Task<Result<PeerMessage>> RegisterService::serve(NodeId from, PeerMessage messag
     if (outcome.reply.answer == Answer::kYes &&
         (request->verb == Verb::kAccept || request->verb == Verb::kPrepare)) {
       Holding& held = holding(request->key.partition);
+      ++held.foreign;
       if (held.held && held.ballot < ballot) drop(request->key.partition, held.ballot);
       saw(ballot);
     }

@@ -125,6 +125,7 @@ class RegisterService final : public Registers, public PeerHandler {
     bool held = false;
     bool taking = false;
     uint64_t seq = 0;
+    uint64_t foreign = 0;  // promises this replica may have made to others since it started
     Event taken;
   };
   struct KeyState {
@@ -139,6 +140,7 @@ class RegisterService final : public Registers, public PeerHandler {
     Sending sending = Sending::kFailed;
     Rank rank;
     Rank floor;
+    bool only_here = false;  // every other replica refused the row, for good
     Error error{ErrorCode::kUnavailable, {}, {}};
   };
   struct Lost {};  // the ballot was lost on the way
@@ -166,8 +168,8 @@ class RegisterService final : public Registers, public PeerHandler {
                              Fence fence, TimePoint deadline);
   Task<SendResult> recommit(RegisterKey key, KeyState state, Ballot ballot, Fence fence,
                             TimePoint deadline);
-  Task<Found> look_up(RegisterKey key, OperationId operation, Rank attempt, Fence fence,
-                      TimePoint deadline);
+  Task<Found> look_up(RegisterKey key, OperationId operation, Rank attempt, bool only_here,
+                      Fence fence, TimePoint deadline);
   Task<Result<std::string>> look_up_for(RegisterKey key, Mutation mutation, TimePoint deadline);
   Task<Status> settle(RegisterKey key, TimePoint deadline);
   Task<Status> settle_locked(RegisterKey key, TimePoint deadline);

@@ -107,6 +107,9 @@ class Cluster {
     net_.faults.loss = rng_.chance(0.5) ? 0.0 : 0.08 * rng_.below(3) / 2.0;
     net_.faults.duplicate = rng_.chance(0.5) ? 0.1 : 0;
     net_.faults.straggle = rng_.chance(0.5) ? 0.05 : 0;
+    net_.may_double = [](PeerService, const std::string& head) {
+      return head[0] < static_cast<char>(Verb::kPropose);
+    };
     net_.faults.delay_max = milliseconds(1 + rng_.below(30));
   }
 
@@ -276,6 +279,7 @@ class Cluster {
     op.returned_ns = loop_.now().ns;
     if (op.returned_ns - op.called_ns > 6'000'000'000) complain("a write overran its deadline");
     op.note = done ? "ok" : to_string(done.error());
+    if (!done) last_note_ = op.note;
     if (at->crashed) {
       op.unknown = true;
     } else if (!done) {
@@ -345,7 +349,7 @@ class Cluster {
         uint64_t before = failed + unknown;
         co_await do_write(at, p, index, 6, &rng);
         if (failed + unknown != before)
-          co_return complain("a key cannot be written after the faults ended");
+          co_return complain("a key cannot be written after the faults ended: " + last_note_);
       }
       bool listed = co_await do_list(at, p);
       if (!listed) co_return complain("a partition cannot be listed after the faults ended");
@@ -376,6 +380,7 @@ class Cluster {
   std::vector<std::shared_ptr<Incarnation>> all_;
   Scope zombies_;
   int values_ = 0;
+  std::string last_note_;
   std::map<std::pair<PartitionId, size_t>, int> last_seen_;
   std::map<std::string, std::vector<HistoryOp>> history_;
 };
