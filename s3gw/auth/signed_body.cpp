@@ -94,7 +94,13 @@ class SignedBody : public BodySource {
 
   Task<Result<Blob>> next(size_t max_bytes) override {
     std::vector<AwsChunkedDecoder::ChunkEnd> ends;
-    auto piece = decoder_ ? co_await next_decoded(max_bytes, ends) : co_await next_plain(max_bytes);
+    // Not `a ? co_await b : co_await c`: GCC 12 destroys the result twice.
+    Result<Blob> piece = Blob();
+    if (decoder_) {
+      piece = co_await next_decoded(max_bytes, ends);
+    } else {
+      piece = co_await next_plain(max_bytes);
+    }
     if (!piece) co_return piece;
     received_ += piece->size();
     int64_t declared = hashes_->expect.bytes;
