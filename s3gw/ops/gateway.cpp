@@ -136,6 +136,9 @@ Task<HttpResponse> Gateway::handle(HttpRequest& request) {
     stats_.server_errors.fetch_add(1, std::memory_order_relaxed);
   else if (reply.status >= 400)
     stats_.client_errors.fetch_add(1, std::memory_order_relaxed);
+  // An error instead of "100 Continue" ends the connection, as AWS does: botocore cannot use one
+  // again after it (it waits for ever, even when the body it held back was empty).
+  if (reply.status >= 400 && request.header("expect")) reply.close = true;
   set_common_headers(reply, call.request_id);
   if (request.method == "HEAD") {
     if (reply.content_length < 0) reply.content_length = static_cast<int64_t>(reply.body.size());
