@@ -36,7 +36,9 @@ class FormFile : public BodySource {
     uint64_t most = limits_.has_range ? limits_.max_bytes : kPutBytesMax;
     if (size_ > most || size_ > kPutBytesMax) co_return s3_error("EntityTooLarge");
     EVP_MD_CTX* md5 = md5_.get();
-    co_await cpu_.run([md5, piece] { return EVP_DigestUpdate(md5, piece.data(), piece.size()); });
+    // Named first: GCC 12 destroys a closure built inside a co_await expression twice.
+    auto update = [md5, piece] { return EVP_DigestUpdate(md5, piece.data(), piece.size()); };
+    co_await cpu_.run(std::move(update));
     co_return piece;
   }
 

@@ -172,8 +172,11 @@ Task<Result<std::string>> md5_of(BodyReader& body, Pool& cpu) {
   while (true) {
     CO_TRY(Blob piece, co_await body.next());
     if (piece.empty()) break;
-    co_await cpu.run(
-        [context, piece] { return EVP_DigestUpdate(context.get(), piece.data(), piece.size()); });
+    // Named first: GCC 12 destroys a closure built inside a co_await expression twice.
+    auto update = [context, piece] {
+      return EVP_DigestUpdate(context.get(), piece.data(), piece.size());
+    };
+    co_await cpu.run(std::move(update));
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
