@@ -287,7 +287,10 @@ Task<bool> HttpConnection::send_stream(HttpResponse& response, std::string head,
     lead.clear();
     if (!end) pieces.push_back(std::move(piece));
     if (chunked) pieces.push_back(Blob::copy("\r\n"));
-    if (!pieces.empty() && !co_await send(std::move(pieces))) co_return false;
+    if (!pieces.empty()) {
+      bool sent = co_await send(std::move(pieces));
+      if (!sent) co_return false;
+    }
     if (end || left == 0) co_return true;
     auto more = co_await response.stream->next();
     if (!more) co_return false;

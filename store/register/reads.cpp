@@ -93,7 +93,9 @@ Task<Result<ReadResult>> RegisterService::read_once(RegisterKey key, PlaceRef at
     if (judged.decided) break;
     if (gather->complete() && asked == order.size()) break;
     bool hedged = asked == order.size();
-    if (gather->complete() || !co_await more(gather, hedged ? until : hedge)) {
+    bool arrived = false;  // no co_await inside a condition: GCC 12 miscompiles it
+    if (!gather->complete()) arrived = co_await more(gather, hedged ? until : hedge);
+    if (!arrived) {
       if (hedged) break;
       for (; asked < order.size(); ++asked) ask(gather, order[asked], head, until);
     }
@@ -192,7 +194,9 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
       refused = refused || got.reply.answer == Answer::kNack || got.reply.answer == Answer::kFloor;
     }
     if (at->sets.quorum(yes)) break;
-    if (refused || !co_await more(gather, until)) {
+    bool arrived = false;
+    if (!refused) arrived = co_await more(gather, until);
+    if (!arrived) {
       // A higher ballot is promised there: whoever writes this partition settles the key.
       if (refused) (void)co_await settle_by_holder(key, at, until);
       co_return again();
