@@ -61,11 +61,14 @@ class Mailbox {
   }
   // nullopt if nothing came before the deadline.
   Task<std::optional<T>> next_until(Clock& clock, TimePoint deadline) {
-    while (queue_.empty()) {
+    std::optional<T> taken;
+    bool in_time = true;
+    while (in_time && queue_.empty()) {
       arrived_.reset();
-      if (!co_await arrived_.wait_until(clock, deadline)) co_return std::nullopt;
+      in_time = co_await arrived_.wait_until(clock, deadline);
     }
-    co_return std::optional<T>(pop());
+    if (!queue_.empty()) taken.emplace(pop());
+    co_return std::move(taken);
   }
 
  private:

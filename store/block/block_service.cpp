@@ -134,7 +134,8 @@ Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, B
 Task<void> BlockService::await_rest(std::shared_ptr<Mailbox<Ack>> acks, size_t missing,
                                     std::vector<NodeId> replicas, BlockId id) {
   for (; missing > 0; --missing) {
-    if (!(co_await acks->next()).status) co_return;
+    Ack ack = co_await acks->next();
+    if (!ack.status) co_return;
   }
   BlockMessage message;
   message.kind = BlockMessageKind::kSettled;

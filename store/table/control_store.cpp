@@ -140,7 +140,8 @@ Task<Status> ControlStore::write(rows::ControlRow row, TimePoint deadline) {
   Status stored = co_await merge(std::move(own));
   size_t have = stored ? 1 : 0, need = members.size() / 2 + 1;
   for (size_t i = 0; i < others; ++i) {
-    if ((co_await acks->next()).has_value()) ++have;
+    Result<PeerMessage> ack = co_await acks->next();
+    if (ack) ++have;
   }
   co_await pushes.join();
   CO_TRY_STATUS(std::move(stored));
