@@ -20,6 +20,7 @@ namespace {
 using namespace std::chrono_literals;
 constexpr Duration kSpaceEvery = 30s;
 constexpr Duration kFallbackTimeout = 1s;
+constexpr Duration kPeersWithin = 5s;
 
 bool unspecified(const std::string& host) {
   return host.empty() || host == "0.0.0.0" || host == "::";
@@ -223,11 +224,25 @@ Task<void> Server::serve_when_ready() {
     ready = co_await cluster_->wait_ready(loop_.after(1s));
     if (!ready && !std::exchange(told, true)) log_info("not serving yet: {}", cluster_->waits());
   }
+  co_await wait_for_peers();
   if (scope_.stop_requested()) co_return;
   auto serving = serve_s3();
   if (serving) co_return;
   log_error("{}", serving.error().message);
   ::kill(::getpid(), SIGTERM);  // the same way out as any other stop
+}
+
+// A node that was started again has its layout at once, but knows nobody yet: it answers S3 when it
+// is connected to a majority, or after a while all the same, to say 503 instead of nothing.
+Task<void> Server::wait_for_peers() {
+  TimePoint until = loop_.after(kPeersWithin);
+  while (loop_.now() < until && !scope_.stop_requested()) {
+    auto layout = cluster_->layout();
+    size_t connected = 0, members = layout->current.members.size();
+    for (const Member& member : layout->current.members) connected += peers_->connected(member.id);
+    if (2 * connected > members) co_return;
+    (void)co_await scope_.sleep(loop_, 20ms);
+  }
 }
 
 Status Server::serve_s3() {

@@ -52,6 +52,7 @@ class Server {
   Status start_admin();
   // Serves S3 as soon as this node has a layout.
   Task<void> serve_when_ready();
+  Task<void> wait_for_peers();
   Status serve_s3();
   Task<void> watch_space();
   Result<std::shared_ptr<TlsContext>> load_tls(const Config& config) const;
