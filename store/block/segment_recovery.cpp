@@ -34,7 +34,26 @@ Task<Status> SegmentStore::open(std::function<void(BlockId)> recovered) {
       CO_TRY_STATUS(co_await open_segment(Reader(*raw).u64_be(), dir, recovered));
     }
   }
-  co_return Status();
+  co_return count_live();
+}
+
+// What is live is what the index says; the counts in the segments' rows may be older than a drop.
+Status SegmentStore::count_live() {
+  std::map<uint64_t, uint64_t> live;
+  auto rows = kv_.scan(std::string(1, static_cast<char>(TableId::kBlockIndex)),
+                       std::string(1, static_cast<char>(TableId::kBlockIndex) + 1));
+  for (; rows->valid(); rows->next()) {
+    TRY(Place place, decode_place(rows->value()));
+    live[place.segment] += place.record_bytes();
+  }
+  TRY_STATUS(rows->status());
+  live_bytes_ = dead_bytes_ = 0;
+  for (auto& [id, segment] : segments_) {
+    segment.dead = segment.used - std::min(segment.used, live[id]);
+    live_bytes_ += segment.used - segment.dead;
+    dead_bytes_ += segment.dead;
+  }
+  return Status();
 }
 
 Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,

@@ -54,14 +54,19 @@ std::string SegmentStore::segment_key(uint64_t segment) {
 Result<std::optional<SegmentStore::Place>> SegmentStore::find(const BlockId& id) {
   TRY(std::optional<KvValue> value, kv_.get(index_key(id)));
   if (!value) return std::optional<Place>();
-  Reader r(value->bytes);
+  TRY(Place place, decode_place(value->bytes));
+  return std::optional<Place>(place);
+}
+
+Result<SegmentStore::Place> SegmentStore::decode_place(std::string_view bytes) {
+  Reader r(bytes);
   Place place;
   place.segment = r.u64();
   place.start = r.u32();
   place.head_bytes = r.u32();
   place.payload_bytes = r.u32();
   if (!r.done()) return fail(ErrorCode::kCorrupt, "a block's place does not decode");
-  return std::optional<Place>(place);
+  return place;
 }
 
 void SegmentStore::remember(WriteBatch& batch, const BlockId& id, const Place& place) {
@@ -179,6 +184,12 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
       if (written) {
         const Place& place = places[i - first];
         now.used += place.record_bytes();
+        if (refused(p.id.version)) {  // dropped while it was written
+          now.dead += place.record_bytes();
+          dead_bytes_ += place.record_bytes();
+          p.status = fail(ErrorCode::kStale, "blocks of this version were reclaimed");
+          continue;  // recovery may look at it again: the next record remembers the position
+        }
         live_bytes_ += place.record_bytes();
         remember(p.batch, p.id, place);
         remember(p.batch, place.segment);
@@ -341,16 +352,13 @@ Task<Status> SegmentStore::drop(VersionId version) {
   }
   CO_TRY_STATUS(rows->status());
   rows.reset();
-  std::vector<uint64_t> touched;
   for (const BlockId& id : ids) {
     CO_TRY(std::optional<Place> place, find(id));
     if (!place) continue;
     forget(batch, id, *place);
-    touched.push_back(place->segment);
   }
-  for (uint64_t segment : touched) {
-    if (segments_.contains(segment)) remember(batch, segment);
-  }
+  // Not the segments' rows: this batch is logged, the index rows that a segment's position speaks
+  // for are not, and a position that outlives them would lose acknowledged blocks.
   batch.put(refused_key(version), "");
   co_return co_await kv_.write(std::move(batch));
 }

@@ -99,6 +99,7 @@ class SegmentStore {
   static std::string index_key(const BlockId& id);
   static std::string segment_key(uint64_t segment);
   Result<std::optional<Place>> find(const BlockId& id);
+  static Result<Place> decode_place(std::string_view bytes);
   void remember(WriteBatch& batch, const BlockId& id, const Place& place);
   void remember(WriteBatch& batch, uint64_t segment);
   void forget(WriteBatch& batch, const BlockId& id, const Place& place);
@@ -109,6 +110,7 @@ class SegmentStore {
   Task<Result<std::shared_ptr<File>>> file(uint64_t segment);
 
   Task<Status> open_segment(uint64_t segment, size_t dir, std::function<void(BlockId)>& recovered);
+  Status count_live();
   Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockId)>& recovered);
   Task<Result<RecordHead>> head_at(File& file, const Place& place);
   Task<Status> move_live(uint64_t segment, File& file);
