@@ -24,7 +24,6 @@
 namespace covey {
 
 // ---- buckets
-// ----------------------------------------------------------------------------------------------------------
 
 struct Grant {
   bool read = false, write = false, owner = false;
@@ -44,7 +43,6 @@ struct Bucket {
 };
 
 // ---- objects
-// ----------------------------------------------------------------------------------------------------------
 
 // Exactly the headers the client gave that are returned on GET, lower-case: content-type,
 // cache-control, content-disposition, content-encoding, content-language, expires,
@@ -152,7 +150,6 @@ struct ListResult {
 };
 
 // ---- multipart
-// ---------------------------------------------------------------------------------------------------------
 
 struct CreateUploadRequest {
   std::string bucket, key;
