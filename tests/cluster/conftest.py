@@ -1,0 +1,43 @@
+"""One cluster of three per test file, healthy at the start of every test; the ends of its logs with every failure."""
+import itertools
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from local import LocalCluster, wait_until  # noqa: E402
+
+numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def file_cluster(request):
+    made = LocalCluster(request.module.__name__.removeprefix("test_"))
+    request.module.running_cluster = made
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture
+def cluster(file_cluster):
+    file_cluster.heal()
+    return file_cluster
+
+
+@pytest.fixture
+def bucket(cluster):
+    name = f"test-{next(numbers)}"
+    wait_until("a bucket can be made", lambda: cluster.client(1).create_bucket(Bucket=name))
+    return name
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    made = getattr(item.module, "running_cluster", None)
+    if report.failed and made:
+        report.sections.append(("the ends of the nodes' logs", made.log_tail()))

@@ -1,0 +1,192 @@
+"""A Covey cluster for one test file, started through deploy/local-cluster in a folder of its own."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LONG = max(1, int(os.environ.get("COVEY_LONG", "1")))  # multiplies the rounds
+FIRST_PORT = 26000
+SETTLES_WITHIN_S = 120  # nothing takes this long: a bound that ends a test that would wait for ever
+UNKNOWN_ERRORS = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
+
+
+def free_base():
+    """A base port whose twelve neighbours, in the pattern of deploy/local-cluster, are free."""
+    for base in [first + step for first in range(FIRST_PORT, 30000, 400) for step in range(0, 100, 10)]:
+        ports = [base + k for k in range(4)] + [base + hundred + k for hundred in (100, 200, 300) for k in range(1, 5)]
+        if all(port_is_free(port) for port in ports):
+            return base
+    raise RuntimeError("no free ports from 26000 to 30000")
+
+
+def port_is_free(port):
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_INET, kind) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+    return True
+
+
+def wait_until(what, check, seconds=SETTLES_WITHIN_S, pause=0.1):
+    """Returns check()'s first true value. A failure to reach a node counts as not yet."""
+    end, last = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            value = check()
+            if value:
+                return value
+            last = value
+        except (botocore.exceptions.ClientError, *UNKNOWN_ERRORS) as e:
+            last = e
+        time.sleep(pause)
+    raise AssertionError(f"waited {seconds} s in vain: {what}; last: {last!r}")
+
+
+def status_of(error):
+    """The HTTP status of a ClientError."""
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+class LocalCluster:
+    def __init__(self, name, nodes=3, settings=()):
+        self.dir = tempfile.mkdtemp(prefix=f"covey-{name}-")
+        self.base = free_base()
+        self.nodes = range(1, nodes + 1)
+        self.settings = settings
+        self.env = {}
+        self.mounts = []
+
+    def tool(self, command, *args):
+        done = subprocess.run(
+            [sys.executable, os.path.join(TREE, "deploy", "local-cluster"), command, *args, "--dir", self.dir],
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        if done.returncode != 0:
+            raise AssertionError(f"local-cluster {command} failed: {done.stdout}\n{self.log_tail()}")
+        return done.stdout
+
+    def up(self):
+        options = ["--nodes", str(len(self.nodes)), "--zones", str(len(self.nodes)), "--s3-port", str(self.base)]
+        for line in self.settings:
+            options += ["--set", line]
+        self.tool("up", *options)
+        with open(os.path.join(self.dir, "cluster.env")) as f:
+            self.env = dict(line.rstrip("\n").split("=", 1) for line in f)
+        return self
+
+    def down(self):
+        """Stops whatever runs of it, whatever state it is in, and removes it."""
+        try:
+            self.tool("down")
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            print(e)
+        self.kill_all()
+        for mount in self.mounts:
+            subprocess.run(["umount", "-l", mount], check=False)
+        if not os.environ.get("COVEY_KEEP"):
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def mount_small_disk(self, path, mebibytes):
+        """A file system of that size on PATH, inside the cluster's folder. False where that is not allowed."""
+        where = os.path.join(self.dir, path)
+        os.makedirs(where, exist_ok=True)
+        if os.geteuid() != 0 or not shutil.which("mount"):
+            return False
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=700", "covey-test", where],
+                              capture_output=True, check=False)
+        if done.returncode == 0:
+            self.mounts.append(where)
+        return done.returncode == 0
+
+    def pid(self, k):
+        try:
+            with open(os.path.join(self.dir, f"node{k}", "pid")) as f:
+                pid = int(f.read())
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                ours = os.path.join(self.dir, f"node{k}", "covey.toml").encode() in f.read().split(b"\0")
+            return pid if ours else None
+        except (OSError, ValueError):
+            return None
+
+    def pids(self):
+        return [self.pid(k) for k in self.nodes]
+
+    def kill(self, *which):
+        """SIGKILL to all of these at once; returns when they are gone."""
+        for k in which:
+            if pid := self.pid(k):
+                os.kill(pid, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while any(self.pid(k) for k in which) and time.monotonic() < end:
+            time.sleep(0.01)
+
+    def kill_all(self):
+        self.kill(*self.nodes)
+
+    def start(self, k):
+        self.tool("start", str(k))
+
+    def heal(self):
+        """Every node runs and every node says that the cluster is healthy."""
+        for k in self.nodes:
+            if not self.pid(k):
+                if len([p for p in self.pids() if p]) == 0:
+                    self.up()
+                else:
+                    self.start(k)
+        self.wait_healthy()
+
+    def covey(self, k, *args):
+        binary = os.environ.get("COVEY", os.path.join(TREE, "build", "release", "node", "covey"))
+        return subprocess.run([binary, "--config", os.path.join(self.dir, f"node{k}", "covey.toml"), *args], text=True,
+                              capture_output=True, timeout=60)
+
+    def status(self, k):
+        try:
+            return json.loads(self.covey(k, "status", "--json").stdout)
+        except ValueError:
+            return {}
+
+    def wait_healthy(self):
+        for k in self.nodes:
+            wait_until(f"node {k} says that the cluster is healthy", lambda k=k: self.status(k).get("healthy"))
+
+    def endpoint(self, k):
+        return f"http://127.0.0.1:{self.base + k - 1}"
+
+    def port(self, k, what="s3"):
+        return self.base + {"s3": k - 1, "gossip": 100 + k, "rpc": 200 + k, "admin": 300 + k}[what]
+
+    def client(self, k, timeout=20, connections=80, **config):
+        """A boto3 client of node K that tries once."""
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint(k), aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"], region_name=self.env["AWS_REGION"],
+            config=botocore.config.Config(
+                retries={"total_max_attempts": 1}, connect_timeout=timeout, read_timeout=timeout,
+                max_pool_connections=connections, s3={"addressing_style": "path"}, **config))
+
+    def clients(self, **kw):
+        return [self.client(k, **kw) for k in self.nodes]
+
+    def log(self, k):
+        try:
+            with open(os.path.join(self.dir, f"node{k}", "log"), errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def log_tail(self, lines=25):
+        return "\n".join(f"--- node {k}\n" + "\n".join(self.log(k).splitlines()[-lines:]) for k in self.nodes)
