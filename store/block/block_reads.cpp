@@ -28,7 +28,11 @@ Task<Result<Blob>> BlockService::get(PartitionId home, BlockId id, uint32_t offs
   message.id = id;
   message.offset = offset;
   message.size = size;
-  co_return co_await read_elsewhere(home, std::move(message), ours, deadline);
+  bool damaged = !local.is(ErrorCode::kNotFound);
+  Result<Blob> read = co_await read_elsewhere(home, std::move(message), ours, deadline);
+  if (read.is(ErrorCode::kNotFound) && damaged)  // it was stored: that is not 'not found'
+    co_return fail(ErrorCode::kUnavailable, "the only copy of a block is damaged");
+  co_return read;
 }
 
 Task<void> BlockService::read_at(NodeId node, BlockMessage message, TimePoint deadline,

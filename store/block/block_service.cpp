@@ -124,9 +124,10 @@ Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, B
     co_return fail(known ? last.code : ErrorCode::kUnavailable,
                    "too few copies of a block could be written: " + last.message);
   }
-  if (have.size() == answered) {
-    scope_.spawn(await_rest(acks, replicas.size() - answered, std::move(replicas), id));
-  }
+  // Named: arguments are evaluated in no fixed order, and one of them is moved from.
+  size_t missing = replicas.size() - answered;
+  if (have.size() == answered)
+    scope_.spawn(await_rest(std::move(acks), missing, std::move(replicas), id));
   co_return Status();
 }
 
@@ -249,56 +250,77 @@ Task<Result<size_t>> BlockService::settle_debts() {
     auto young = young_.find(hash_of(id));
     if (young != young_.end() && now - young->second < kYoungFor) continue;
     ++count;
-    if (owed.size() < kDebtsPerRound) owed.push_back(id);
+    // On from where the last round ended: debts to a node that is away must not hide the others.
+    if (debt_cursor_ < id && owed.size() < kDebtsPerRound) owed.push_back(id);
   }
   CO_TRY_STATUS(rows->status());
   rows.reset();
   debts_ = count;
+  debt_cursor_ = owed.size() == kDebtsPerRound ? owed.back() : BlockId();
+  auto away = std::make_shared<std::set<NodeId>>();
   size_t done = 0;
   for (const BlockId& id : owed) {
     if (scope_.stop_requested()) break;
-    auto settled_one = co_await settle(id);
+    auto settled_one = co_await settle(id, away);
+    if (!settled_one) log_debug("a debt stays: {}", to_string(settled_one.error()));
     if (settled_one && *settled_one) {
       ++done;
       if (debts_ > 0) --debts_;
     }
-    // The replica that is missing is missing for all of them: try again next round.
-    if (!settled_one) break;
   }
   co_return done;
 }
 
-// Makes sure that every replica has the block. True: settled.
-Task<Result<bool>> BlockService::settle(BlockId id) {
+// Makes sure that every replica has the block. True: settled. `away`: replicas that did not answer
+// in this round; they are not asked again, and the others get their copies meanwhile.
+Task<Result<bool>> BlockService::settle(BlockId id, std::shared_ptr<std::set<NodeId>> away) {
   std::vector<BlockId> one;
   one.push_back(id);
   if (!segments_.has(id)) {  // dropped, or set aside: nothing to give
     settled(one);
     co_return true;
   }
-  CO_TRY(auto record, co_await segments_.read_record(id));
+  CO_TRY(RecordHead head, co_await segments_.head_of(id));
+  bool all = true;
+  for (const NodeId& node : replicas_of(head.home).all()) {
+    if (node == peers_.self()) continue;
+    if (away->contains(node) || !topology_.alive(node)) {
+      all = false;
+      continue;
+    }
+    Status brought = co_await bring(id, node);
+    if (brought) continue;
+    log_debug("{} does not take a block: {}", short_name(node), to_string(brought.error()));
+    away->insert(node);
+    all = false;
+  }
+  if (all) settled(one);
+  co_return all;
+}
+
+// The node has the block when it completes, or has refused its version.
+Task<Status> BlockService::bring(BlockId id, NodeId node) {
   BlockMessage message;
   message.id = id;
+  message.kind = BlockMessageKind::kHas;
+  PeerMessage ask;
+  ask.head = encode_block_message(message);
+  CO_TRY(PeerMessage has, co_await peers_.call(node, PeerService::kBlock, std::move(ask),
+                                               runtime_.clock.after(kSettleTimeout)));
+  if (has.head == "1") co_return Status();
+  CO_TRY(auto record, co_await segments_.read_record(id));
+  message.kind = BlockMessageKind::kPut;
   message.home = record.first.home;
-  message.owner = record.first.owner;
+  message.owner = std::move(record.first.owner);
   message.crc = crc32c(record.second.view());
-  for (const NodeId& node : replicas_of(message.home).all()) {
-    if (node == peers_.self()) continue;
-    PeerMessage ask;
-    message.kind = BlockMessageKind::kHas;
-    ask.head = encode_block_message(message);
-    CO_TRY(PeerMessage has, co_await peers_.call(node, PeerService::kBlock, std::move(ask),
-                                                 runtime_.clock.after(kSettleTimeout)));
-    if (has.head == "1") continue;
-    PeerMessage push;
-    message.kind = BlockMessageKind::kPut;
-    push.head = encode_block_message(message);
-    push.body = record.second;
-    CO_TRY(PeerMessage pushed, co_await peers_.call(node, PeerService::kBlock, std::move(push),
-                                                    runtime_.clock.after(kSettleTimeout)));
-  }
-  settled(one);
-  co_return true;
+  PeerMessage push;
+  push.head = encode_block_message(message);
+  push.body = std::move(record.second);
+  auto pushed = co_await peers_.call(node, PeerService::kBlock, std::move(push),
+                                     runtime_.clock.after(kSettleTimeout));
+  if (!pushed && !pushed.is(ErrorCode::kStale))
+    co_return tl::unexpected<Error>(std::move(pushed).error());
+  co_return Status();
 }
 
 }  // namespace covey

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -65,7 +66,8 @@ class BlockService : public Blocks, public PeerHandler {
   Task<Result<Blob>> read_elsewhere(PartitionId home, BlockMessage message, bool repair,
                                     TimePoint deadline);
   Task<void> repair(NodeId from, BlockId id);
-  Task<Result<bool>> settle(BlockId id);
+  Task<Result<bool>> settle(BlockId id, std::shared_ptr<std::set<NodeId>> away);
+  Task<Status> bring(BlockId id, NodeId node);
 
   void settled(const std::vector<BlockId>& ids);
   static std::string debt_key(const BlockId& id);
@@ -82,6 +84,7 @@ class BlockService : public Blocks, public PeerHandler {
   std::unordered_map<uint64_t, TimePoint>
       young_;  // hash of blocks whose writer may still settle them
   TimePoint started_;
+  BlockId debt_cursor_;
   uint64_t debts_ = 0;  // counted in the last round
   DiskSpace space_;
 };

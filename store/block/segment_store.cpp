@@ -329,6 +329,13 @@ Task<Result<RecordHead>> SegmentStore::head_at(File& file, const Place& place) {
   co_return std::move(*head);
 }
 
+Task<Result<RecordHead>> SegmentStore::head_of(BlockId id) {
+  CO_TRY(std::optional<Place> place, find(id));
+  if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
+  CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
+  co_return co_await head_at(*file, *place);
+}
+
 Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::read_record(BlockId id) {
   CO_TRY(std::optional<Place> place, find(id));
   if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");

@@ -52,6 +52,8 @@ class SegmentStore {
   };
   // Verified. kNotFound; kCorrupt (the copy is set aside: it is not used again), kIo.
   Task<Result<Stored>> get(BlockId id, uint32_t offset, uint32_t size);
+  // What the record says of the block. kNotFound, kCorrupt, kIo.
+  Task<Result<RecordHead>> head_of(BlockId id);
   // The whole block with what its record says of it.
   Task<Result<std::pair<RecordHead, Blob>>> read_record(BlockId id);
 

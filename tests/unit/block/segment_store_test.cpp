@@ -1,0 +1,147 @@
+#include "store/block/segment_store.h"
+
+#include "tests/unit/block/block_node.h"
+
+using namespace covey;
+
+TEST_CASE("segments: put, ranges, restart, drop, space comes back") {
+  SimLoop loop;
+  SimRng seed(1);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  std::vector<uint32_t> sizes{0, 1, 5000, 65536, 65537, 200000, 300000};
+  for (uint32_t i = 0; i < sizes.size(); ++i) REQUIRE(node.put_now(block(1, i), sizes[i]));
+  for (uint32_t i = 0; i < 10; ++i) REQUIRE(node.put_now(block(2, i), 200000));
+  node.stop();
+  REQUIRE(node.start());
+  for (uint32_t i = 0; i < sizes.size(); ++i) {
+    BlockId id = block(1, i);
+    std::string whole = BlockNode::payload(id, sizes[i]);
+    Result<Blob> got = node.get_now(id, 0, sizes[i]);
+    REQUIRE(got);
+    EXPECT(got->view() == whole);
+    for (uint32_t at = 0; at <= sizes[i]; at += 33333) {
+      uint32_t size = std::min<uint32_t>(70000, sizes[i] - at);
+      got = node.get_now(id, at, size);
+      REQUIRE(got);
+      EXPECT(got->view() == std::string_view(whole).substr(at, size));
+    }
+    EXPECT(node.get_now(id, sizes[i] + 1, 1).is(ErrorCode::kInvalid));
+  }
+  uint64_t used = node.store->live_bytes();
+  REQUIRE(loop.run(node.store->drop(block(2, 0).version)));
+  EXPECT(node.get_now(block(2, 3), 0, 1).is(ErrorCode::kNotFound));
+  EXPECT(node.put_now(block(2, 77), 5000).is(ErrorCode::kStale));
+  EXPECT(node.store->live_bytes() < used - 2000000);
+  EXPECT(node.store->dead_bytes() >= 2000000);
+  uint64_t on_disk = node.host.disk.used_bytes();
+  while (*loop.run(node.store->compact_one())) {
+  }
+  EXPECT(node.host.disk.used_bytes() < on_disk - 1000000);
+  for (uint32_t i = 0; i < sizes.size(); ++i)
+    EXPECT(node.get_now(block(1, i), 0, sizes[i])->view() ==
+           BlockNode::payload(block(1, i), sizes[i]));
+  auto local = *loop.run(node.store->versions(VersionId(), 10));
+  REQUIRE(local.size() <= 1);
+  if (!local.empty()) EXPECT(local[0].owner.key == BlockNode::owner(block(1, 0)).key);
+  node.stop();
+  EXPECT(node.fatals == 0);
+}
+
+TEST_CASE("segments: concurrent puts share a sync") {
+  SimLoop loop;
+  SimRng seed(2);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  node.host.disk.faults.sync_latency = std::chrono::milliseconds(5);
+  REQUIRE(node.put_now(block(1, 100), 5000));  // opens the segment
+  uint64_t syncs = node.host.disk.syncs_done();
+  Scope scope;
+  int good = 0;
+  auto one = [](BlockNode& n, uint32_t i, int* count) -> Task<void> {
+    BlockId id = block(1, i);
+    std::string bytes = BlockNode::payload(id, 9000);
+    Status put = co_await BlockNode::put(*n.store, id, std::move(bytes));
+    if (put) ++*count;
+  };
+  for (uint32_t i = 0; i < 32; ++i) scope.spawn(one(node, i, &good));
+  loop.run(scope.join());
+  EXPECT(good == 32);
+  EXPECT(node.host.disk.syncs_done() <= syncs + 3);
+  node.stop();
+}
+
+TEST_CASE("segments: flipped bits are noticed, the copy is set aside, a new one takes its place") {
+  SimLoop loop;
+  SimRng seed(3);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  for (uint32_t i = 0; i < 40; ++i) REQUIRE(node.put_now(block(1, i), 20000));
+  std::string path;
+  for (const std::string& p : node.host.disk.paths())
+    if (p.ends_with(".seg")) path = p;
+  REQUIRE(!path.empty());
+  SimRng rng(4);
+  size_t bad = 0;
+  for (int n = 0; n < 60; ++n)
+    node.host.disk.flip_bit(path, 4096 + rng.below(780000), static_cast<uint8_t>(rng.below(8)));
+  for (uint32_t i = 0; i < 40; ++i) {
+    Result<Blob> got = node.get_now(block(1, i), 0, 20000);
+    if (got) {
+      EXPECT(got->view() == BlockNode::payload(block(1, i), 20000));
+    } else {
+      EXPECT(got.is(ErrorCode::kCorrupt));
+      ++bad;
+    }
+  }
+  EXPECT(bad > 5);
+  EXPECT(node.store->quarantined() == bad);
+  for (uint32_t i = 0; i < 40; ++i) REQUIRE(node.put_now(block(1, i), 20000));  // from a peer
+  for (uint32_t i = 0; i < 40; ++i) EXPECT(node.get_now(block(1, i), 0, 20000));
+  node.stop();
+  REQUIRE(node.start());
+  for (uint32_t i = 0; i < 40; ++i) EXPECT(node.get_now(block(1, i), 0, 20000));
+  node.stop();
+}
+
+TEST_CASE("segments: a full disk refuses puts, serves reads, and deletes make room") {
+  SimLoop loop;
+  SimRng seed(5);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  node.host.disk.faults.capacity_bytes = node.host.disk.used_bytes() + 5 * kMiB;
+  uint32_t count = 0;
+  Status put;
+  while ((put = node.put_now(block(static_cast<uint8_t>(count / 5), count), 200000))) ++count;
+  EXPECT(put.is(ErrorCode::kNoSpace));
+  EXPECT(node.fatals == 0);
+  REQUIRE(count >= 15);
+  for (uint32_t i = 0; i < count; ++i)
+    EXPECT(node.get_now(block(static_cast<uint8_t>(i / 5), i), 0, 200000));
+  REQUIRE(loop.run(node.store->drop(block(0, 0).version)));
+  REQUIRE(loop.run(node.store->drop(block(1, 0).version)));
+  for (bool more = true; more;) {
+    auto compacted = loop.run(node.store->compact_one());
+    REQUIRE(compacted);
+    more = *compacted;
+  }
+  EXPECT(node.put_now(block(30, 0), 200000));
+  for (uint32_t i = 10; i < count; ++i)
+    EXPECT(node.get_now(block(static_cast<uint8_t>(i / 5), i), 0, 200000));
+  EXPECT(node.fatals == 0);
+  node.stop();
+}
+
+TEST_CASE("segments: a failed sync is fatal, once, and nothing is acknowledged after it") {
+  SimLoop loop;
+  SimRng seed(6);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  REQUIRE(node.put_now(block(1, 0), 5000));
+  node.host.disk.faults.fail_syncs = 1;
+  EXPECT(node.put_now(block(1, 1), 5000).is(ErrorCode::kIo));
+  EXPECT(node.put_now(block(1, 2), 5000).is(ErrorCode::kIo));
+  EXPECT(node.fatals == 1);
+  EXPECT(node.get_now(block(1, 0), 0, 5000));
+  node.stop();
+}
