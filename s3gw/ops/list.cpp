@@ -56,7 +56,7 @@ void append_key(std::string& out, const Page& page, std::string_view key) {
 }
 
 // One <Contents> or <Version>; `row` is a scratch string kept over the page.
-void write_object(XmlWriter& xml, const Page& page, const ObjectInfo& info,
+void write_object(XmlWriter& xml, const Page& page, const ListedObject& info,
                   std::string_view element, OwnerWriter* owners, std::string& row) {
   row.clear();
   row.append("<").append(element).append("><Key>");
@@ -80,7 +80,9 @@ void write_object(XmlWriter& xml, const Page& page, const ObjectInfo& info,
     append_xml_escaped(row, owners->display_name(info.owner));
     row.append("</DisplayName></Owner>");
   }
-  row.append("<StorageClass>").append(info.storage_class).append("</StorageClass></");
+  row.append("<StorageClass>");
+  row.append(info.storage_class.empty() ? "STANDARD" : info.storage_class);
+  row.append("</StorageClass></");
   row.append(element).append(">");
   xml.raw(row);
 }
@@ -106,7 +108,7 @@ void write_contents(XmlWriter& xml, const Page& page, std::string_view element,
                     OwnerWriter* owners) {
   std::string row;
   row.reserve(1024);
-  for (const ObjectInfo& info : page.found.objects)
+  for (const ListedObject& info : page.found.objects)
     write_object(xml, page, info, element, owners, row);
   write_common_prefixes(xml, page);
 }

@@ -141,9 +141,18 @@ struct ListRequest {
   std::string after;    // keys strictly greater than this (marker, start-after, continuation)
   size_t limit = 1000;  // keys and common prefixes together
 };
+// What a listing shows of an object; small, because a page has a thousand.
+struct ListedObject {
+  std::string key;
+  uint64_t size = 0;
+  std::string etag;  // without quotes
+  WallTime modified;
+  std::string owner;          // user id
+  std::string storage_class;  // empty: STANDARD
+  Checksum checksum;
+};
 struct ListResult {
-  std::vector<ObjectInfo>
-      objects;  // strictly byte-ordered; headers, metadata and tags are left empty
+  std::vector<ListedObject> objects;  // strictly byte-ordered
   std::vector<std::string> common_prefixes;
   bool truncated = false;
   std::string next;  // pass as `after` to go on: the last key or common prefix returned

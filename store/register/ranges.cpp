@@ -2,6 +2,7 @@
 // Where the digests differ, the keys that differ are settled by register reads.
 #include <algorithm>
 
+#include "base/core/limits.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -29,10 +30,12 @@ Request request_of(const RangeQuery& query) {
 // Adds live rows in key order, folding them; knows where to go on.
 class PageMaker {
  public:
-  explicit PageMaker(const RangeQuery& query) : query_(query) {}
+  explicit PageMaker(const RangeQuery& query) : query_(query) {
+    page.items.reserve(std::min(query.limit, kListKeysMax));
+  }
 
   // False: the page is full, and goes on at this key.
-  bool add(const std::string& key, std::string row) {
+  bool add(std::string key, std::string row) {
     size_t fold = folded_prefix(key, query_.delimiter, query_.delimiter_from);
     if (fold > 0 && !page.items.empty() && page.items.back().is_prefix &&
         std::string_view(key).substr(0, fold) == page.items.back().key)
@@ -44,7 +47,7 @@ class PageMaker {
     }
     RangeItem item;
     item.is_prefix = fold > 0;
-    item.key = fold > 0 ? key.substr(0, fold) : key;
+    item.key = fold > 0 ? key.substr(0, fold) : std::move(key);
     if (fold == 0) item.row = std::move(row);
     page.items.push_back(std::move(item));
     return true;
@@ -151,7 +154,7 @@ Task<Result<RangePage>> RegisterService::range_once(RangeQuery query, PlaceRef a
   if (at->sets.quorum(agree)) {
     PageMaker maker(query);
     for (Visit& visit : mine->visits)
-      if (visit.live && !maker.add(visit.key, std::move(visit.row))) break;
+      if (visit.live && !maker.add(std::move(visit.key), std::move(visit.row))) break;
     if (mine->cut) maker.cut_after(mine->last);
     co_return std::move(maker.page);
   }

@@ -3,6 +3,10 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
+
+#include "base/core/limits.h"
+
 namespace covey {
 
 size_t folded_prefix(std::string_view key, std::string_view delimiter, size_t from) {
@@ -27,6 +31,7 @@ Result<Walk> walk_range(Kv& kv, const Request& query) {
   const bool rows = query.range_want == RangeWant::kRows;
   size_t visited = 0, row_bytes = 0;
   uint64_t digest = 0;
+  if (keep) walk.visits.reserve(std::min<size_t>(query.limit, kListKeysMax + 1));
   auto it = kv.scan(std::move(begin), std::move(end));
   while (it->valid()) {
     std::string_view key = it->key().substr(base.size());
@@ -47,7 +52,7 @@ Result<Walk> walk_range(Kv& kv, const Request& query) {
       row_bytes += visit.row.size() + visit.key.size();
       walk.visits.push_back(std::move(visit));
     }
-    walk.last = std::string(key);
+    walk.last.assign(key);
     if (!view.tombstone && ++walk.live == query.limit) {
       walk.cut = true;
       break;
