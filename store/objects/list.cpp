@@ -24,11 +24,12 @@ std::string first_key(const ListRequest& request) {
   std::string first = request.prefix;
   if (!request.after.empty() && request.after >= request.prefix) {
     // Going on after a common prefix skips all that it stands for.
-    bool after_prefix = !request.delimiter.empty() &&
-                        request.after.size() > request.prefix.size() &&
-                        request.after.compare(0, request.prefix.size(), request.prefix) == 0 &&
-                        request.after.find(request.delimiter, request.prefix.size()) ==
-                            request.after.size() - request.delimiter.size();
+    bool after_prefix = false;
+    if (!request.delimiter.empty() && request.after.starts_with(request.prefix)) {
+      size_t cut = request.after.find(request.delimiter, request.prefix.size());
+      after_prefix =
+          cut != std::string::npos && cut + request.delimiter.size() == request.after.size();
+    }
     first = after_prefix ? prefix_end(request.after) : request.after + '\0';
   }
   return first;
