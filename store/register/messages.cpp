@@ -96,6 +96,13 @@ bool read_operation(Reader& r, Request& q) {
   return read_attachments(r, q.attachments) && read_fence(r, q.fence);
 }
 
+bool read_proposal(Reader& r, Request& q) {
+  q.from_boot = r.u32();
+  q.to_boot = r.u32();
+  q.number = r.varint();
+  return r.ok();
+}
+
 bool read_want(Reader& r, Request& q) {
   uint8_t want = r.u8();
   q.want = static_cast<Want>(want);
@@ -115,7 +122,7 @@ bool read_rest(Reader& r, Request& q) {
     case Verb::kPutAttachments: return read_attachments(r, q.attachments) && read_fence(r, q.fence);
     case Verb::kReadAttachment: return read_attachments(r, q.attachments);
     case Verb::kFence: return read_fence(r, q.fence);
-    case Verb::kPropose:
+    case Verb::kPropose: return read_operation(r, q) && read_proposal(r, q);
     case Verb::kLookUp: return read_operation(r, q);
     case Verb::kSettle: return q.budget_ms = r.u32(), true;
   }
@@ -211,6 +218,7 @@ std::string encode_request(const Request& q) {
     case Verb::kLookUp:
       w.raw(q.operation.view()), w.bytes(q.body), w.u32(q.budget_ms);
       write_attachments(w, q.attachments), write_fence(w, q.fence);
+      if (q.verb == Verb::kPropose) w.u32(q.from_boot), w.u32(q.to_boot), w.varint(q.number);
       break;
     case Verb::kSettle: w.u32(q.budget_ms); break;
   }
@@ -238,6 +246,7 @@ std::string encode_reply(const Reply& reply) {
     case Answer::kNack: write_ballot(w, reply.promised); return out;
     case Answer::kFloor: write_rank(w, reply.floor); return out;
     case Answer::kStale: return out;
+    case Answer::kBoot:
     case Answer::kEpoch: w.u32(reply.epoch); return out;
     case Answer::kError:
       w.u8(static_cast<uint8_t>(reply.code)), w.bytes(reply.message), w.bytes(reply.detail);
@@ -261,12 +270,13 @@ Result<Reply> decode_reply(std::string_view bytes) {
   Reader r(bytes);
   Reply reply;
   uint8_t answer = r.u8();
-  bool good = r.ok() && answer >= 1 && answer <= static_cast<uint8_t>(Answer::kError);
+  bool good = r.ok() && answer >= 1 && answer <= static_cast<uint8_t>(Answer::kBoot);
   reply.answer = good ? static_cast<Answer>(answer) : Answer::kError;
   switch (reply.answer) {
     case Answer::kNack: reply.promised = read_ballot(r); break;
     case Answer::kFloor: reply.floor = read_rank(r); break;
     case Answer::kStale: break;
+    case Answer::kBoot:
     case Answer::kEpoch: reply.epoch = r.u32(); break;
     case Answer::kError:
       reply.code = static_cast<ErrorCode>(r.u8());

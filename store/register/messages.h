@@ -55,6 +55,10 @@ struct Request {
   OperationId operation;
   std::string body;
   uint32_t budget_ms = 0;
+  // Proposals (proposals.h): the sender's boot epoch, its number, the holder's boot epoch.
+  uint32_t from_boot = 0;
+  uint32_t to_boot = 0;
+  uint64_t number = 0;
   std::vector<CommitNotice> notices;
   // Ranges: begin is key.key.
   std::string end;
@@ -72,6 +76,7 @@ enum class Answer : uint8_t {
   kStale = 4,  // the bucket's generation is fenced out
   kEpoch = 5,  // the layout epochs differ; `epoch` is the replica's
   kError = 6,
+  kBoot = 7,  // the proposal is for another boot epoch of this holder; `epoch` is the present one
 };
 
 // One key that a range walk met.

@@ -172,9 +172,17 @@ Task<Result<std::string>> RegisterService::route_mutation(RegisterKey key, Mutat
     request.fence = mutation.fence;
     Duration left = deadline - runtime_.clock.now();
     request.budget_ms = static_cast<uint32_t>(left.count() * 9 / 10 / 1'000'000);
+    request.from_boot = boot_;
+    request.to_boot = boots_[to];
+    request.number = ++proposals_;
     Sent sent = co_await propose(to, encode_request(request), deadline);
     if (sent.answered) {
       Reply& reply = sent.reply;
+      if (reply.answer ==
+          Answer::kBoot) {  // it did nothing: asked for the first time since it began
+        boots_[to] = reply.epoch;
+        continue;
+      }
       if (reply.answer == Answer::kYes) co_return reply.text.value_or(std::string());
       if (reply.answer == Answer::kStale)
         co_return fail(ErrorCode::kStale, "the bucket has changed: read it again");
@@ -236,41 +244,74 @@ Task<Result<PeerMessage>> RegisterService::serve(NodeId from, PeerMessage messag
     if (!batch.empty()) (void)kv_.write_unlogged(std::move(batch));
     co_return out;
   }
-  auto at = place(request->key.partition);
-  if (!at || scope_.stop_requested()) {
-    reply = refuse(ErrorCode::kUnavailable, "this node does not serve the partition now");
-  } else if (request->epoch != (*at)->epoch) {
-    reply.answer = Answer::kEpoch;
-    reply.epoch = (*at)->epoch;
-  } else if (!(*at)->self_in) {
-    reply = refuse(ErrorCode::kUnavailable, "this node is no replica of the partition");
-  } else if (request->verb >= Verb::kPropose) {
-    reply = co_await serve_holder(std::move(*request));
-  } else if (request->verb == Verb::kRange) {
-    if (auto refused = acceptor_.fenced(request->key.partition, request->fence)) {
-      reply = co_await finish(std::move(*refused));
-    } else {
-      KvVersion after = 0;
-      reply = range_reply(*request, after);
-      auto durable = co_await kv_.durable(after);
-      if (!durable) reply = refusal(durable.error()).reply;
-    }
+  if (request->verb == Verb::kPropose) {
+    reply = co_await serve_proposal(from, std::move(*request));
   } else {
-    // A promise to somebody else ends what this node holds.
-    const Ballot& ballot =
-        request->verb == Verb::kAccept ? request->entry.rank.ballot : request->ballot;
-    Acceptor::Outcome outcome = step(*request);
-    if (outcome.reply.answer == Answer::kYes &&
-        (request->verb == Verb::kAccept || request->verb == Verb::kPrepare)) {
-      Holding& held = holding(request->key.partition);
-      ++held.foreign;
-      if (held.held && held.ballot < ballot) drop(request->key.partition, held.ballot);
-      saw(ballot);
-    }
-    reply = co_await finish(std::move(outcome));
+    reply = co_await serve_placed(std::move(*request));
   }
   out.head = encode_reply(reply);
   co_return out;
+}
+
+// Executes a proposal once; its copies get the first one's answer.
+Task<Reply> RegisterService::serve_proposal(NodeId from, Request request) {
+  if (request.to_boot != boot_) {
+    Reply other;
+    other.answer = Answer::kBoot;
+    other.epoch = boot_;
+    co_return other;
+  }
+  const uint32_t boot = request.from_boot;
+  const uint64_t number = request.number;
+  ProposalBook::Met met = proposed_.meet(from, boot, number);
+  if (!met.served) co_return refuse(ErrorCode::kTimeout, "a proposal came too late");
+  if (met.first) {
+    Reply reply = co_await serve_placed(std::move(request));
+    proposed_.finish(from, boot, number, met.served, reply);
+    co_return reply;
+  }
+  TimePoint until = runtime_.clock.after(std::chrono::milliseconds(request.budget_ms));
+  bool ended = co_await met.served->done.wait_until(runtime_.clock, until);
+  if (!ended) co_return refuse(ErrorCode::kTimeout, "the proposal still runs");
+  co_return *met.served->reply;
+}
+
+Task<Reply> RegisterService::serve_placed(Request request) {
+  auto at = place(request.key.partition);
+  if (!at || scope_.stop_requested())
+    co_return refuse(ErrorCode::kUnavailable, "this node does not serve the partition now");
+  if (request.epoch != (*at)->epoch) {
+    Reply other;
+    other.answer = Answer::kEpoch;
+    other.epoch = (*at)->epoch;
+    co_return other;
+  }
+  if (!(*at)->self_in)
+    co_return refuse(ErrorCode::kUnavailable, "this node is no replica of the partition");
+  if (request.verb >= Verb::kPropose) co_return co_await serve_holder(std::move(request));
+  co_return co_await serve_replica(std::move(request));
+}
+
+Task<Reply> RegisterService::serve_replica(Request request) {
+  if (request.verb == Verb::kRange) {
+    if (auto refused = acceptor_.fenced(request.key.partition, request.fence))
+      co_return co_await finish(std::move(*refused));
+    KvVersion after = 0;
+    Reply reply = range_reply(request, after);
+    auto durable = co_await kv_.durable(after);
+    co_return durable ? std::move(reply) : refusal(durable.error()).reply;
+  }
+  // A promise to somebody else ends what this node holds.
+  const Ballot ballot = request.verb == Verb::kAccept ? request.entry.rank.ballot : request.ballot;
+  Acceptor::Outcome outcome = step(request);
+  if (outcome.reply.answer == Answer::kYes &&
+      (request.verb == Verb::kAccept || request.verb == Verb::kPrepare)) {
+    Holding& held = holding(request.key.partition);
+    ++held.foreign;
+    if (held.held && held.ballot < ballot) drop(request.key.partition, held.ballot);
+    saw(ballot);
+  }
+  co_return co_await finish(std::move(outcome));
 }
 
 Task<Reply> RegisterService::serve_holder(Request request) {

@@ -13,6 +13,7 @@
 
 #include "base/async/runtime.h"
 #include "store/register/acceptor.h"
+#include "store/register/proposals.h"
 #include "store/register/registers.h"
 #include "store/register/walk.h"
 
@@ -117,7 +118,10 @@ class RegisterService final : public Registers, public PeerHandler {
   Task<Result<std::string>> route_mutation(RegisterKey key, Mutation mutation, TimePoint deadline);
   Task<Result<std::string>> look_up_elsewhere(PlaceRef place, NodeId tried, Request request,
                                               TimePoint deadline);
+  Task<Reply> serve_placed(Request request);
+  Task<Reply> serve_proposal(NodeId from, Request request);
   Task<Reply> serve_holder(Request request);
+  Task<Reply> serve_replica(Request request);
 
   // ---- holding (holder.cpp)
   struct Holding {
@@ -228,6 +232,9 @@ class RegisterService final : public Registers, public PeerHandler {
   std::unordered_map<std::string, Learnt> learnt_;
   std::list<std::string> ages_;  // newest first
   std::set<NodeId> suspects_;
+  ProposalBook proposed_;             // to this node
+  uint64_t proposals_ = 0;            // by this node since it started
+  std::map<NodeId, uint32_t> boots_;  // of holders, as they last said
   std::map<NodeId, std::vector<CommitNotice>> notices_;
   size_t notices_waiting_ = 0;
   bool flushing_ = false;

@@ -107,9 +107,6 @@ class Cluster {
     net_.faults.loss = rng_.chance(0.5) ? 0.0 : 0.08 * rng_.below(3) / 2.0;
     net_.faults.duplicate = rng_.chance(0.5) ? 0.1 : 0;
     net_.faults.straggle = rng_.chance(0.5) ? 0.05 : 0;
-    net_.may_double = [](PeerService, const std::string& head) {
-      return head[0] < static_cast<char>(Verb::kPropose);
-    };
     net_.faults.delay_max = milliseconds(1 + rng_.below(30));
   }
 

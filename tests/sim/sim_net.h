@@ -38,9 +38,6 @@ class SimNetwork {
   SimNetwork(SimLoop& loop, SimRng rng) : loop_(loop), rng_(rng) {}
 
   SimNetworkFaults faults;
-  // Which requests may arrive twice (a stream never doubles one; a protocol may bear it).
-  std::function<bool(PeerService service, const std::string& head)> may_double =
-      [](PeerService, const std::string&) { return true; };
 
   // What `from` sends no longer reaches `to`.
   void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
@@ -55,9 +52,8 @@ class SimNetwork {
   }
 
   // Runs `arrive` zero, one or two times, later.
-  void deliver(const NodeId& from, const NodeId& to, std::function<void()> arrive,
-               bool doubles = true) {
-    int copies = 1 + (rng_.chance(faults.duplicate) && doubles ? 1 : 0);
+  void deliver(const NodeId& from, const NodeId& to, std::function<void()> arrive) {
+    int copies = 1 + (rng_.chance(faults.duplicate) ? 1 : 0);
     for (int i = 0; i < copies; ++i) {
       if (cut_.contains({from, to}) || rng_.chance(faults.loss)) continue;
       Duration max = rng_.chance(faults.straggle) ? faults.straggle_max : faults.delay_max;
@@ -103,13 +99,10 @@ class SimPeers final : public Peers {
     SimNetwork& net = net_;
     NodeId from = self_;
     SimPeers* caller = this;
-    net_.deliver(
-        from, to,
-        [&net, from, to, service, request, call, caller] {
-          SimPeers* peer = net.find(to);
-          if (peer) peer->scope_.spawn(peer->answer(from, service, request, call, caller));
-        },
-        net_.may_double(service, request.head));
+    net_.deliver(from, to, [&net, from, to, service, request, call, caller] {
+      SimPeers* peer = net.find(to);
+      if (peer) peer->scope_.spawn(peer->answer(from, service, request, call, caller));
+    });
     co_await call->done.wait_until(net_.loop(), deadline);
     if (!call->reply) co_return fail(ErrorCode::kTimeout, "the peer did not answer in time");
     co_return std::move(*call->reply);
