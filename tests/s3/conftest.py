@@ -27,7 +27,7 @@ def pytest_configure(config):
 def make_client(endpoint, keys=MAIN, **options):
     config = Config(
         signature_version=options.pop("signature_version", "s3v4"),
-        retries={"max_attempts": 1, "mode": "standard"},
+        retries={"total_max_attempts": 1},
         s3={"addressing_style": "path", **options.pop("s3", {})},
         connect_timeout=5,
         read_timeout=60,
