@@ -15,6 +15,7 @@ constexpr size_t kPendingBytesMax = 128 * kKiB;  // pipelined ahead
 constexpr size_t kDrainBytesMax =
     256 * kKiB;  // an unread body up to this is read away, a longer one costs the connection
 constexpr size_t kCopyBytesMax = 16 * kKiB;
+constexpr size_t kTlsQueueBytesMax = 64 * kKiB;
 
 // One read at a time on a loop: small reads of all its connections share a buffer.
 char* shared_buffer() {
@@ -28,6 +29,14 @@ struct Write {
   std::coroutine_handle<> waiter;
   int status = 0;
   bool done = false;
+};
+
+// TLS records that belong to no response (handshake, key updates, alerts); frees itself.
+struct TlsWrite {
+  uv_write_t request;
+  std::string bytes;
+  std::shared_ptr<HttpConnection> connection;
+  size_t* queued;  // a member of `connection`
 };
 
 }  // namespace
@@ -93,13 +102,34 @@ void HttpConnection::received(std::string_view bytes) {
   if (!tls_) return take(bytes);
   std::string plain;
   bool good = tls_->receive(bytes, plain);
-  std::string output = tls_->take_output();
-  if (!output.empty()) {  // handshake records: small, and the peer waits for them
-    uv_buf_t out = uv_buf_init(output.data(), static_cast<unsigned>(output.size()));
-    if (uv_try_write(stream_.get(), &out, 1) != static_cast<int>(output.size())) return close();
-  }
+  send_tls_output();
   if (!good) return close();
   if (!plain.empty()) take(plain);
+  if (tls_->peer_finished() && !peer_ended_) peer_ended();
+}
+
+// In order with the responses: whatever the socket does not take now waits behind them.
+void HttpConnection::send_tls_output() {
+  std::string bytes = tls_->take_output();
+  if (bytes.empty() || phase_ == Phase::kClosed) return;
+  uv_buf_t out = uv_buf_init(bytes.data(), static_cast<unsigned>(bytes.size()));
+  int sent = uv_try_write(stream_.get(), &out, 1);
+  if (sent < 0 && sent != UV_EAGAIN) return close();
+  if (sent > 0) bytes.erase(0, static_cast<size_t>(sent));
+  if (bytes.empty()) return;
+  // A peer that makes us talk but does not listen.
+  if (tls_queued_bytes_ + bytes.size() > kTlsQueueBytesMax) return close();
+  tls_queued_bytes_ += bytes.size();
+  auto* write = new TlsWrite{{}, std::move(bytes), shared_from_this(), &tls_queued_bytes_};
+  write->request.data = write;
+  out = uv_buf_init(write->bytes.data(), static_cast<unsigned>(write->bytes.size()));
+  int started = uv_write(&write->request, stream_.get(), &out, 1, [](uv_write_t* request, int) {
+    std::unique_ptr<TlsWrite> done(static_cast<TlsWrite*>(request->data));
+    *done->queued -= done->bytes.size();
+  });
+  if (started == 0) return;
+  delete write;
+  close();
 }
 
 void HttpConnection::take(std::string_view plain) {
@@ -116,7 +146,7 @@ void HttpConnection::take(std::string_view plain) {
       break;
     HttpParser::State before = parser_.state();
     bytes.remove_prefix(parser_.feed(bytes, *this));
-    if (parser_.state() == HttpParser::State::kFailed) return refuse();
+    if (parser_.state() == HttpParser::State::kFailed) return refuse(parser_.refuse_status(), parser_.refuse_why());
     if (before == HttpParser::State::kHead) {
       if (parser_.state() == HttpParser::State::kHead) {
         if (phase_ == Phase::kIdle && parser_.head_begun())
@@ -388,14 +418,14 @@ Task<void> HttpConnection::drain(std::shared_ptr<HttpConnection> self) {
   next_request();
 }
 
-void HttpConnection::refuse() {
-  if (phase_ ==
-      Phase::kAnswering) {  // the body's framing is bad: the handler hears of it and answers
+void HttpConnection::refuse(int status, std::string_view why) {
+  if (phase_ == Phase::kAnswering) {
+    // The body's framing is bad: the handler hears of it and answers.
     close_after_ = true;
     body_arrived_.set();
     return;
   }
-  HttpResponse response = host_.handler().refuse(parser_.refuse_status(), parser_.refuse_why());
+  HttpResponse response = host_.handler().refuse(status, why);
   Framing framing;
   framing.close = true;
   framing.content_length = static_cast<int64_t>(response.body.size());
@@ -403,11 +433,12 @@ void HttpConnection::refuse() {
   bytes.append(response.body.view());
   if (tls_) {
     tls_->send(bytes);
-    bytes = tls_->take_output();
+    send_tls_output();
+  } else {
+    // A client whose buffer is full of our answers does not get this one.
+    uv_buf_t out = uv_buf_init(bytes.data(), static_cast<unsigned>(bytes.size()));
+    uv_try_write(stream_.get(), &out, 1);
   }
-  // A client whose buffer is full of our answers does not get this one.
-  uv_buf_t out = uv_buf_init(bytes.data(), static_cast<unsigned>(bytes.size()));
-  uv_try_write(stream_.get(), &out, 1);
   linger();
 }
 
@@ -415,6 +446,11 @@ void HttpConnection::refuse() {
 // take the answer along.
 void HttpConnection::linger() {
   if (phase_ == Phase::kClosed) return;
+  if (tls_) {
+    tls_->finish();
+    send_tls_output();
+    if (phase_ == Phase::kClosed) return;
+  }
   if (peer_ended_ || (parser_.state() == HttpParser::State::kDone && pending_.empty()))
     return close();
   enter(Phase::kLingering, host_.limits().linger);
@@ -454,12 +490,21 @@ void HttpConnection::check_time() {
     }
     return;
   }
-  if (now >= deadline_) close();
+  if (now < deadline_) return;
+  if (phase_ == Phase::kHead) return refuse(408, "the head of the request came too slowly");
+  close();
 }
 
 void HttpConnection::close() {
   if (phase_ == Phase::kClosed) return;
+  bool between_requests = phase_ == Phase::kIdle;
   phase_ = Phase::kClosed;
+  if (tls_ && between_requests && !broken_) {
+    tls_->finish();
+    std::string bytes = tls_->take_output();
+    uv_buf_t out = uv_buf_init(bytes.data(), static_cast<unsigned>(bytes.size()));
+    if (!bytes.empty()) uv_try_write(stream_.get(), &out, 1);
+  }
   broken_ = true;
   reading_on_ = false;
   std::shared_ptr<HttpConnection> self = std::move(keep_);

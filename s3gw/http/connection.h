@@ -24,7 +24,7 @@
 namespace covey {
 
 struct HttpLimits {
-  Duration head = std::chrono::seconds(20);  // from the first byte of a request to its last header
+  Duration head = std::chrono::seconds(20);  // from a request's first byte to its last header: 408
   Duration idle = std::chrono::seconds(75);  // between requests
   Duration body_stall = std::chrono::seconds(30);
   uint64_t body_bytes_per_s_min = 1024;  // over body_stall
@@ -87,7 +87,8 @@ class HttpConnection : private HttpParser::BodySink,
   bool finish_body();  // true: the connection can take another request
   void next_request();
   void linger();
-  void refuse();
+  void refuse(int status, std::string_view why);
+  void send_tls_output();
   void read_on();
   void hold_back();
   void enter(Phase phase, Duration limit);
@@ -97,6 +98,7 @@ class HttpConnection : private HttpParser::BodySink,
   std::shared_ptr<HttpConnection> keep_;  // while the socket is open
   std::string remote_;
   std::unique_ptr<TlsSession> tls_;
+  size_t tls_queued_bytes_ = 0;  // records beside the responses, not yet taken by the socket
   HttpParser parser_;
   Phase phase_ = Phase::kIdle;
   TimePoint deadline_;

@@ -1,9 +1,13 @@
 #include "s3gw/http/server.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 
 #include "base/core/log.h"
 #include "s3gw/http/response.h"
@@ -103,8 +107,32 @@ Status HttpServer::listen(const Address& address) {
   return {};
 }
 
-Status HttpServer::listen_unix(const std::string& path) {
+// Makes room for a socket at `path`: a file left behind by a process that ended goes, one that
+// somebody listens on stays.
+static Status clear_socket_file(const std::string& path) {
+  sockaddr_un at{};
+  at.sun_family = AF_UNIX;
+  if (path.size() >= sizeof at.sun_path)
+    return fail(ErrorCode::kInvalid, path + " is too long for a socket: at most " +
+                                         std::to_string(sizeof at.sun_path - 1) + " bytes");
+  std::memcpy(at.sun_path, path.c_str(), path.size() + 1);
+  struct stat seen {};
+  if (lstat(path.c_str(), &seen) != 0) return {};
+  if (!S_ISSOCK(seen.st_mode))
+    return fail(ErrorCode::kAlreadyExists, path + " is there and is not a socket: remove it");
+  int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (probe < 0) return fail(ErrorCode::kIo, std::string("socket: ") + std::strerror(errno));
+  bool answered = connect(probe, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
+  bool free = !answered && errno == ECONNREFUSED;
+  ::close(probe);
+  if (!free)
+    return fail(ErrorCode::kAlreadyExists, "another process listens on " + path);
   unlink(path.c_str());
+  return {};
+}
+
+Status HttpServer::listen_unix(const std::string& path) {
+  TRY_STATUS(clear_socket_file(path));
   auto* pipe = new uv_pipe_t;
   uv_pipe_init(loop_.uv(), pipe, 0);
   auto listener =

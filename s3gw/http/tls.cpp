@@ -80,8 +80,8 @@ bool TlsSession::pump(std::string& plain) {
       continue;
     }
     int why = SSL_get_error(ssl_.get(), got);
-    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE ||
-           why == SSL_ERROR_ZERO_RETURN;
+    if (why == SSL_ERROR_ZERO_RETURN) peer_finished_ = true;
+    return why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE || peer_finished_;
   }
 }
 
@@ -94,6 +94,11 @@ bool TlsSession::send(std::string_view plain) {
     plain.remove_prefix(static_cast<size_t>(sent));
   }
   return true;
+}
+
+void TlsSession::finish() {
+  ERR_clear_error();
+  if (SSL_is_init_finished(ssl_.get())) SSL_shutdown(ssl_.get());
 }
 
 std::string TlsSession::take_output() {

@@ -34,11 +34,17 @@ class TlsSession {
   bool send(std::string_view plain);
   // What must go to the network now (handshake records too). Empty when there is nothing.
   std::string take_output();
+  // Says that no more will be sent (close_notify). Only after everything was sent: to a client it
+  // is the sign that nothing was cut off.
+  void finish();
+  // The peer said so.
+  bool peer_finished() const { return peer_finished_; }
 
  private:
   bool pump(std::string& plain);
   std::shared_ptr<TlsContext> context_;
   std::unique_ptr<SSL, void (*)(SSL*)> ssl_{nullptr, SSL_free};
+  bool peer_finished_ = false;
 };
 
 }  // namespace covey
