@@ -146,7 +146,8 @@ void HttpConnection::take(std::string_view plain) {
       break;
     HttpParser::State before = parser_.state();
     bytes.remove_prefix(parser_.feed(bytes, *this));
-    if (parser_.state() == HttpParser::State::kFailed) return refuse(parser_.refuse_status(), parser_.refuse_why());
+    if (parser_.state() == HttpParser::State::kFailed)
+      return refuse(parser_.refuse_status(), parser_.refuse_why());
     if (before == HttpParser::State::kHead) {
       if (parser_.state() == HttpParser::State::kHead) {
         if (phase_ == Phase::kIdle && parser_.head_begun())

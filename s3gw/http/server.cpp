@@ -125,8 +125,7 @@ static Status clear_socket_file(const std::string& path) {
   bool answered = connect(probe, reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
   bool free = !answered && errno == ECONNREFUSED;
   ::close(probe);
-  if (!free)
-    return fail(ErrorCode::kAlreadyExists, "another process listens on " + path);
+  if (!free) return fail(ErrorCode::kAlreadyExists, "another process listens on " + path);
   unlink(path.c_str());
   return {};
 }

@@ -42,6 +42,31 @@ static Result<CopyRequest> read_copy_request(Call& call) {
   return request;
 }
 
+// A copy keeps the checksum its source has, because no byte is read. Whoever asks for another one
+// is told so: the answer to a copy that ignored it would be taken for a checked one.
+static Task<Status> require_checksum(Call& call, std::string wanted, CopyRequest& request) {
+  GetRequest source;
+  source.bucket = request.source_bucket;
+  source.key = request.source_key;
+  source.version = request.source_version;
+  source.conditions = request.source_conditions;
+  CO_TRY(GetResult found, co_await call.store().head(std::move(source), call.soon()));
+  if (found.info.checksum.algorithm != wanted)
+    co_return s3_error("NotImplemented",
+                       "A copy with another checksum algorithm than that of its source is not "
+                       "implemented: leave out x-amz-checksum-algorithm, or upload the object.");
+  // The object that was looked at is the one that is copied.
+  if (request.source_conditions.if_match.empty())
+    request.source_conditions.if_match.push_back(found.info.etag);
+  co_return Status();
+}
+
+// A source whose If-None-Match fails is a failed precondition, never "not modified".
+static tl::unexpected<Error> source_error(Error error) {
+  if (error.code == ErrorCode::kNotModified) error.code = ErrorCode::kPreconditionFailed;
+  return tl::unexpected<Error>(std::move(error));
+}
+
 Reply copy_object(Call& call) {
   CO_TRY(CopyRequest request, read_copy_request(call));
   CO_TRY(Bucket source, co_await open_bucket(call, request.source_bucket, Need::kRead,
@@ -52,14 +77,13 @@ Reply copy_object(Call& call) {
                        "Checksum algorithm provided is unsupported. Please try "
                        "again with any of the valid types: [CRC32, CRC32C, "
                        "CRC64NVME, SHA1, SHA256]");
+  if (!wanted.empty()) {
+    Status same = co_await require_checksum(call, wanted, request);
+    if (!same) co_return source_error(std::move(same).error());
+  }
   std::optional<std::string> source_version = request.source_version;
   auto copied = co_await call.store().copy(std::move(request), call.long_after());
-  if (!copied) {
-    // A source whose If-None-Match fails is a failed precondition, never "not modified".
-    Error error = std::move(copied).error();
-    if (error.code == ErrorCode::kNotModified) error.code = ErrorCode::kPreconditionFailed;
-    co_return tl::unexpected<Error>(std::move(error));
-  }
+  if (!copied) co_return source_error(std::move(copied).error());
   XmlWriter xml("CopyObjectResult");
   xml.element("ETag", quoted(copied->etag));
   xml.raw_element("LastModified", iso8601(copied->modified));

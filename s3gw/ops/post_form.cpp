@@ -145,7 +145,8 @@ static Task<Result<PostForm>> read_form(Call& call, FormReader& reader, std::str
 
 Reply post_object(Call& call) {
   if (!lower(call.header_or_empty("content-type")).starts_with("multipart/form-data"))
-    co_return s3_error("MethodNotAllowed");
+    co_return s3_error("PreconditionFailed",
+                       "Bucket POST must be of the enclosure-type multipart/form-data");
   FormReader reader(*call.http.body, call.header("content-type").value_or(""));
   std::string file_type;
   CO_TRY(PostForm form, co_await read_form(call, reader, file_type));

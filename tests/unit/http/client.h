@@ -220,8 +220,15 @@ class Server {
   void stop(Duration grace) { run_task(loop_, close(grace)); }
   uint16_t port() const { return port_; }
   size_t connections() { return run_task(loop_, count()); }
+  void set_tls(std::shared_ptr<TlsContext> tls) { run_task(loop_, use_tls(std::move(tls))); }
+  Status listen_unix(std::string path) { return run_task(loop_, bind_unix(std::move(path))); }
 
  private:
+  Task<void> use_tls(std::shared_ptr<TlsContext> tls) {
+    server_->set_tls(std::move(tls));
+    co_return;
+  }
+  Task<Status> bind_unix(std::string path) { co_return server_->listen_unix(path); }
   Task<void> open(HttpLimits limits) {
     server_ = std::make_unique<HttpServer>(loop_, handler, limits);
     Status listening = server_->listen(Address{"127.0.0.1", 0});
