@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "base/core/limits.h"
 #include "s3gw/auth/auth.h"
 #include "s3gw/auth/sigv4.h"
 
@@ -100,6 +101,12 @@ Result<std::string> canonical_request(const HttpRequest& request, const Claim& c
 // Every x-amz-* header must be covered, or somebody on the way could add one.
 Status check_signed_headers(const HttpRequest& request, const Claim& claim) {
   std::set<std::string_view> covered(claim.signed_headers.begin(), claim.signed_headers.end());
+  // Else one long header, named a thousand times, would make a canonical request of any size.
+  if (covered.size() != claim.signed_headers.size() || covered.size() > kHttpHeadersMax) {
+    return fail(
+        ErrorCode::kInvalid, "SignedHeaders must name each signed header once",
+        claim.presigned ? "AuthorizationQueryParametersError" : "AuthorizationHeaderMalformed");
+  }
   if (!covered.contains("host")) return denied("AccessDenied", "The host header must be signed");
   for (const auto& [name, value] : request.headers) {
     bool sensitive =

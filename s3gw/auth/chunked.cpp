@@ -41,11 +41,17 @@ Status AwsChunkedDecoder::feed(std::string_view in, std::string& out, std::vecto
     partial_.append(in.substr(0, take));
     in.remove_prefix(take);
     if (end == std::string_view::npos) break;
-    if (partial_.size() < 2 || partial_[partial_.size() - 2] != '\r')
-      return bad("a line does not end in CRLF");
     std::string text = std::move(partial_);
     partial_.clear();
-    text.resize(text.size() - 2);
+    text.pop_back();
+    bool crlf = text.ends_with('\r');
+    if (crlf) text.pop_back();
+    // Some clients send the line that they signed, with its LF, and CRLF after it.
+    bool half_line = std::exchange(half_line_, !crlf);
+    if (!crlf && (state_ != State::kTrailer || text.empty())) {
+      return bad("a line does not end in CRLF");
+    }
+    if (crlf && half_line && text.empty()) continue;
     TRY_STATUS(line(text, out, ends));
   }
   return {};

@@ -1,7 +1,7 @@
 // AwsChunkedDecoder: the aws-chunked framing inside a body, with its signatures and trailers. Pure:
 // bytes in, data and marks out.
 //   chunk   = hex-size [";chunk-signature=" 64 hex] CRLF data CRLF
-//   end     = "0" [";chunk-signature=..."] CRLF *( name ":" value CRLF ) CRLF
+//   end     = "0" [";chunk-signature=..."] CRLF *( name ":" value [LF] CRLF ) CRLF
 // Source: AWS, "Signature calculations for the Authorization header: transferring a payload in
 // multiple chunks".
 #pragma once
@@ -44,8 +44,9 @@ class AwsChunkedDecoder {
 
   bool signatures_;
   State state_ = State::kSize;
-  std::string partial_;  // of a line
-  uint64_t left_ = 0;    // of the chunk's data
+  std::string partial_;     // of a line
+  bool half_line_ = false;  // the last trailer ended in LF alone: its CRLF follows
+  uint64_t left_ = 0;       // of the chunk's data
   std::string signature_;
   uint64_t data_bytes_ = 0;
   size_t trailer_bytes_ = 0;

@@ -18,6 +18,7 @@ namespace covey {
 namespace {
 
 constexpr size_t kInlineHashBytesMax = 32 * kKiB;
+constexpr size_t kInlineChunksMax = 16;  // each is a signature
 
 constexpr std::pair<const char*, const char*> kChecksumHeaders[] = {
     {"x-amz-checksum-crc32", "CRC32"},
@@ -210,7 +211,7 @@ class SignedBody : public BodySource {
   Task<void> hash(Blob piece, std::vector<AwsChunkedDecoder::ChunkEnd> ends) {
     co_await hashes_idle();  // of the piece before
     Hashes& h = *hashes_;
-    if (piece.size() <= kInlineHashBytesMax) {
+    if (piece.size() <= kInlineHashBytesMax && ends.size() <= kInlineChunksMax) {
       h.update_md5(piece);
       h.update_others(piece, ends);
       co_return;
