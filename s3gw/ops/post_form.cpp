@@ -90,7 +90,8 @@ std::string substitute_file_name(std::string key, const std::string& name) {
 
 std::string object_url(const Call& call, const std::string& key) {
   std::string url = call.http.tls ? "https://" : "http://";
-  url += call.header_or_empty("host") + "/" + call.bucket_name + "/";
+  url += call.header_or_empty("host") + "/";
+  if (call.path != "/") url += call.bucket_name + "/";  // else the host names the bucket
   append_url_encoded(url, key);
   return url;
 }

@@ -81,8 +81,11 @@ std::string to_string(const rows::HeadRow& row) { return row.SerializeAsString()
 void set_conditions(rows::ConditionsMessage& out, const Conditions& in) {
   for (const std::string& etag : in.if_match) out.add_if_match(etag);
   for (const std::string& etag : in.if_none_match) out.add_if_none_match(etag);
-  if (in.if_match_last_modified)
-    out.set_if_match_last_modified(in.if_match_last_modified->ms / 1000);
+  if (in.if_match_last_modified) {
+    // 0 is "no condition" in the message; 1970 must not become that, and no object is as old.
+    int64_t seconds = in.if_match_last_modified->ms / 1000;
+    out.set_if_match_last_modified(seconds == 0 ? 1 : seconds);
+  }
   if (in.if_match_size) {
     out.set_has_size(true);
     out.set_object_size(*in.if_match_size);
