@@ -1,4 +1,5 @@
 """A Covey cluster for one test file, started through deploy/local-cluster in a folder of its own."""
+import fcntl
 import json
 import os
 import shutil
@@ -20,19 +21,28 @@ SETTLES_WITHIN_S = 120  # nothing takes this long: a bound that ends a test that
 UNKNOWN_ERRORS = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 
 
-def free_base():
-    """A base port whose twelve neighbours, in the pattern of deploy/local-cluster, are free."""
+def take_ports():
+    """A base port whose neighbours, in the pattern of deploy/local-cluster, are free, and the lock that keeps other
+    runs of these tests away from it until it is closed."""
     for base in [first + step for first in range(FIRST_PORT, 30000, 400) for step in range(0, 100, 10)]:
+        lock = open(os.path.join(tempfile.gettempdir(), f"covey-ports-{base}.lock"), "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            continue
         ports = [base + k for k in range(4)] + [base + hundred + k for hundred in (100, 200, 300) for k in range(1, 5)]
         if all(port_is_free(port) for port in ports):
-            return base
+            return base, lock
+        lock.close()
     raise RuntimeError("no free ports from 26000 to 30000")
 
 
 def port_is_free(port):
     for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
         with socket.socket(socket.AF_INET, kind) as s:
-            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if kind == socket.SOCK_STREAM:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 s.bind(("127.0.0.1", port))
             except OSError:
@@ -63,7 +73,7 @@ def status_of(error):
 class LocalCluster:
     def __init__(self, name, nodes=3, settings=()):
         self.dir = tempfile.mkdtemp(prefix=f"covey-{name}-")
-        self.base = free_base()
+        self.base, self.ports_lock = take_ports()
         self.nodes = range(1, nodes + 1)
         self.settings = settings
         self.env = {}
@@ -95,6 +105,7 @@ class LocalCluster:
         self.kill_all()
         for mount in self.mounts:
             subprocess.run(["umount", "-l", mount], check=False)
+        self.ports_lock.close()
         if not os.environ.get("COVEY_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
 
