@@ -105,12 +105,12 @@ def test_a_full_disk_refuses_writes_only(part, mebibytes, size, request):
 
 def fill_up(made, size):
     client = made.client(1, timeout=60)
-    client.create_bucket(Bucket="b")
+    client.create_bucket(Bucket="full")
     pids, kept, refusals = made.pids(), [], 0
     for n in range(100_000):
         key = f"{n:06}"
         try:
-            client.put_object(Bucket="b", Key=key, Body=bytes([n % 251]) * size)
+            client.put_object(Bucket="full", Key=key, Body=bytes([n % 251]) * size)
             kept.append(key)
             refusals = 0
         except ClientError as e:
@@ -124,11 +124,11 @@ def fill_up(made, size):
     assert made.pids() == pids, "a node ended"
     for key in kept[:: max(1, len(kept) // 100)]:
         for k in made.nodes:
-            assert made.client(k).get_object(Bucket="b", Key=key)["Body"].read() == bytes([int(key) % 251]) * size
+            assert made.client(k).get_object(Bucket="full", Key=key)["Body"].read() == bytes([int(key) % 251]) * size
     for key in kept:
-        client.delete_object(Bucket="b", Key=key)
+        client.delete_object(Bucket="full", Key=key)
     for k in made.nodes:
-        assert [e["Key"] for e in made.client(k).list_objects_v2(Bucket="b").get("Contents", []) if e["Key"] in kept] == []
+        assert [e["Key"] for e in made.client(k).list_objects_v2(Bucket="full").get("Contents", []) if e["Key"] in kept] == []
     wait_until("a small write is taken again",
-               lambda: client.put_object(Bucket="b", Key="again", Body=bytes(min(size, 5000))), seconds=60)
+               lambda: client.put_object(Bucket="full", Key="again", Body=bytes(min(size, 5000))), seconds=60)
     assert made.pids() == pids, "a node ended"
