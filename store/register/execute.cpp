@@ -180,7 +180,10 @@ Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, Operation
     }
     Rank at = state->present ? state->entry.rank : state->floor;
     unseen = unseen && holding(key.partition).foreign == foreign;
-    if (!found && at >= attempt) co_return unseen ? Found::kNo : Found::kUnknown;
+    if (!found && at >= attempt && !unseen) co_return Found::kUnknown;
+    // Only a chosen row above the attempt hides it for good: one that is not may lie on a replica
+    // that the next holder does not hear, while it hears this one. So that is re-committed first.
+    if (!found && at >= attempt && state->present && state->chosen) co_return Found::kNo;
     Fence under = found ? fence : Fence{};
     SendResult sent = co_await recommit(key, std::move(*state), *ballot, under, deadline);
     if (sent.sending == Sending::kChosen) co_return found ? Found::kYes : Found::kNo;
