@@ -116,7 +116,10 @@ class Cluster final : public Topology {
   mutable std::unordered_map<NodeId, size_t> view_index_;
   std::unordered_map<NodeId, Address> reached_;
   std::set<NodeId> foreign_;  // told in the log already
-  std::string join_waits_ = "looking for the cluster: none of the seeds has answered yet";
+  std::string join_waits_ =
+      "looking for the cluster: none of the seeds has answered yet; check that one of them runs "
+      "and "
+      "that secret_file holds the same cluster secret there";
   std::string growth_waits_;
   std::vector<NodeId> settling_;
   TimePoint settled_at_, next_growth_;
