@@ -236,9 +236,11 @@ Result<Claim> query_claim(const QueryParams& params, WallTime now) {
   char* end = nullptr;
   long long expires = std::strtoll(text.c_str(), &end, 10);
   if (text.empty() || *end != '\0') return bad("X-Amz-Expires should be a number");
-  if (expires < 1) return bad("X-Amz-Expires must be non-negative");
+  // A period that no URL may have: it is malformed, and in any case no authorization.
+  if (expires < 1) return denied("AccessDenied", "X-Amz-Expires must be at least 1 second");
   if (expires > kExpiresSecondsMax) {
-    return bad(
+    return denied(
+        "AccessDenied",
         "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires "
         "must be less than "
         "604800 seconds");

@@ -1,5 +1,7 @@
 // POST object: the policy document a form carries, and its signature.
 // Source: AWS, "POST Object" and "Creating a POST policy", S3 API reference.
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <sodium.h>
 
 #include <algorithm>
@@ -147,6 +149,48 @@ bool exempt(const std::string& name) {
          name.compare(0, 9, "x-ignore-") == 0;
 }
 
+tl::unexpected<Error> missing_field(const char* name) {
+  return fail(ErrorCode::kInvalidArgument,
+              "Bucket POST must contain a field named '" + std::string(name) + "'.",
+              "InvalidArgument");
+}
+
+tl::unexpected<Error> unknown_key() {
+  return denied("The AWS Access Key Id you provided does not exist in our records.",
+                "InvalidAccessKeyId");
+}
+
+tl::unexpected<Error> wrong_signature() {
+  return denied(
+      "The request signature we calculated does not match the signature you provided. Check your "
+      "key and "
+      "signing method.",
+      "SignatureDoesNotMatch");
+}
+
+Identity identity_of(const AccessKey& key) {
+  return Identity{false, key.access_key, key.user_id, key.display_name, key.create_buckets};
+}
+
+// The older form: Base64(HMAC-SHA1(secret key, policy)). Only forms may still be signed so.
+// Source: AWS, "Browser-based uploads using POST (AWS signature version 2)".
+Result<Identity> authenticate_post_v2(const PostForm& form, const Users& users,
+                                      const std::string& policy) {
+  const std::string* access_key = field(form, "awsaccesskeyid");
+  const std::string* signature = field(form, "signature");
+  if (!access_key) return missing_field("AWSAccessKeyId");
+  if (!signature) return missing_field("Signature");
+  auto key = users.find(*access_key);
+  if (!key) return unknown_key();
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  HMAC(EVP_sha1(), key->secret_key.data(), static_cast<int>(key->secret_key.size()),
+       reinterpret_cast<const unsigned char*>(policy.data()), policy.size(), digest, &size);
+  std::string want = base64_encode({reinterpret_cast<const char*>(digest), size});
+  if (!sigv4::equal(want, *signature)) return wrong_signature();
+  return identity_of(*key);
+}
+
 }  // namespace
 
 Result<Identity> authenticate_post(const PostForm& form, const Users& users,
@@ -158,23 +202,15 @@ Result<Identity> authenticate_post(const PostForm& form, const Users& users,
   const std::string* signature = field(form, "x-amz-signature");
   if (!policy && !signature && !field(form, "signature") && !field(form, "awsaccesskeyid"))
     return Identity();
-  if (field(form, "awsaccesskeyid") || field(form, "signature")) {
-    return fail(ErrorCode::kInvalid,
-                "The authorization mechanism you have provided is not supported. Please use "
-                "AWS4-HMAC-SHA256.",
-                "InvalidRequest");
-  }
   if (!policy)
     return fail(ErrorCode::kInvalidArgument, "Bucket POST must contain a field named 'policy'.",
                 "InvalidArgument");
+  if (field(form, "awsaccesskeyid") || field(form, "signature"))
+    return authenticate_post_v2(form, users, *policy);
   for (const auto& [value, name] :
        {std::pair(algorithm, "X-Amz-Algorithm"), std::pair(credential_text, "X-Amz-Credential"),
         std::pair(stamp, "X-Amz-Date"), std::pair(signature, "X-Amz-Signature")}) {
-    if (!value) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "Bucket POST must contain a field named '" + std::string(name) + "'.",
-                  "InvalidArgument");
-    }
+    if (!value) return missing_field(name);
   }
   auto credential = sigv4::parse_credential(*credential_text);
   if (*algorithm != sigv4::kAlgorithm || !credential || !sigv4::parse_stamp(*stamp)) {
@@ -189,19 +225,13 @@ Result<Identity> authenticate_post(const PostForm& form, const Users& users,
                 "AuthorizationHeaderMalformed");
   }
   auto key = users.find(credential->access_key);
-  if (!key)
-    return denied("The AWS Access Key Id you provided does not exist in our records.",
-                  "InvalidAccessKeyId");
+  if (!key) return unknown_key();
   std::string signing =
       sigv4::signing_key(key->access_key, key->secret_key, credential->day, credential->region);
   if (!sigv4::equal(sigv4::hmac_hex(signing, *policy), *signature)) {
-    return denied(
-        "The request signature we calculated does not match the signature you provided. Check your "
-        "key and "
-        "signing method.",
-        "SignatureDoesNotMatch");
+    return wrong_signature();
   }
-  return Identity{false, key->access_key, key->user_id, key->display_name, key->create_buckets};
+  return identity_of(*key);
 }
 
 Result<PostLimits> check_post_policy(const PostForm& form, WallTime now) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/core/limits.h"
+#include "s3gw/ops/acl.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/names.h"
 #include "s3gw/ops/reply.h"
@@ -83,10 +84,24 @@ static Task<Status> check_location(Call& call) {
                          "region specific endpoint this request was sent to.");
 }
 
+// Making one's own bucket again sets its ACL anew, too.
+static Task<Status> set_new_acl(Call& call, std::optional<std::string> acl, bool fresh) {
+  if (!acl && fresh) co_return Status();
+  if (!acl) {
+    CO_TRY(Bucket now,
+           co_await call.store().bucket(call.bucket_name, call.soon(), Freshness::kNow));
+    if (!now.settings.contains("acl")) co_return Status();
+  }
+  auto set = co_await call.store().set_bucket(call.bucket_name, "acl", std::move(acl), call.soon());
+  if (!set) co_return tl::unexpected<Error>(std::move(set).error());
+  co_return Status();
+}
+
 Reply create_bucket(Call& call) {
   if (call.who.identity.anonymous) co_return fail(ErrorCode::kDenied);
   if (!valid_bucket_name(call.bucket_name)) co_return s3_error("InvalidBucketName");
   CO_TRY_STATUS(co_await check_location(call));
+  CO_TRY(std::optional<std::string> acl, read_acl_headers(call, call.user(), std::string()));
   const std::string& region = call.gateway.settings().region;
   HttpResponse reply = empty_reply(200);
   reply.set("Location", "/" + call.bucket_name);
@@ -101,10 +116,16 @@ Reply create_bucket(Call& call) {
   }
   auto made =
       co_await call.store().create_bucket(call.bucket_name, call.user(), region, call.soon());
-  if (made) co_return reply;
+  if (made) {
+    CO_TRY_STATUS(co_await set_new_acl(call, std::move(acl), true));
+    co_return reply;
+  }
   if (made.is(ErrorCode::kConflict)) co_return s3_error("OperationAborted");
   // In us-east-1, and only there, making one's own bucket again succeeds.
-  if (made.is(ErrorCode::kBucketAlreadyOwnedByYou) && region == kClassicRegion) co_return reply;
+  if (made.is(ErrorCode::kBucketAlreadyOwnedByYou) && region == kClassicRegion) {
+    CO_TRY_STATUS(co_await set_new_acl(call, std::move(acl), false));
+    co_return reply;
+  }
   co_return fail(made.code(), made.error().message, made.error().detail);
 }
 

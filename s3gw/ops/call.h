@@ -55,7 +55,13 @@ enum class Need {
   kKnown,   // any signed request
   kRead,
   kWrite,
+  kReadAcl,
+  kWriteAcl,
   kOwner,
+  // Of an object: who has no right by the bucket may have it by the object's own ACL.
+  kReadObject,
+  kReadObjectAcl,
+  kWriteObjectAcl,
 };
 
 struct Route {
@@ -69,13 +75,21 @@ struct Route {
 // error: MethodNotAllowed or NotImplemented.
 Result<Route> find_route(const Call& call);
 
-// May the sender do this in this bucket? Also checks x-amz-expected-bucket-owner.
+// True for the kinds that an object's own ACL can give.
+bool decided_by_object(Need need);
+// By the bucket: its owner, `covey bucket allow`, its ACL.
+bool allowed_by_bucket(const Identity& who, const Bucket& bucket, Need need);
+// May the sender do this in this bucket? What an object's ACL may still give passes. Also checks
+// x-amz-expected-bucket-owner.
 Status check_access(const Call& call, const Bucket& bucket, Need need,
                     std::string_view expected_owner_header = "x-amz-expected-bucket-owner");
 // The bucket, when it exists and the sender may do this there.
 Task<Result<Bucket>> open_bucket(Call& call, std::string name, Need need,
                                  std::string_view expected_owner_header,
                                  Freshness freshness = Freshness::kCached);
+// What check_access() left open: the object's own ACL.
+Task<Status> check_object(Call& call, Bucket bucket, std::string key,
+                          std::optional<std::string> version, Need need);
 
 // ---- the operations, one family a file
 Reply list_buckets(Call&);
@@ -112,6 +126,9 @@ Reply delete_bucket_tagging(Call&);
 Reply get_bucket_subresource(Call&);
 Reply delete_bucket_subresource(Call&);
 Reply get_object_acl(Call&);
+Reply put_object_acl(Call&);
+Reply get_bucket_acl(Call&);
+Reply put_bucket_acl(Call&);
 Reply get_object_lock_subresource(Call&);
 Reply not_implemented(Call&);
 Reply preflight(Call&);

@@ -33,7 +33,8 @@ static Result<CopyRequest> read_copy_request(Call& call) {
   request.bucket = call.bucket_name;
   request.key = call.key;
   request.conditions = read_write_conditions(call);
-  request.owner = call.user();
+  request.owner = attributes.owner;
+  request.acl = attributes.acl;
   if (replace_tags) request.replace_tags = attributes.tags;
   if (replace) {
     attributes.tags.clear();
@@ -69,8 +70,10 @@ static tl::unexpected<Error> source_error(Error error) {
 
 Reply copy_object(Call& call) {
   CO_TRY(CopyRequest request, read_copy_request(call));
-  CO_TRY(Bucket source, co_await open_bucket(call, request.source_bucket, Need::kRead,
+  CO_TRY(Bucket source, co_await open_bucket(call, request.source_bucket, Need::kReadObject,
                                              "x-amz-source-expected-bucket-owner"));
+  CO_TRY_STATUS(co_await check_object(call, source, request.source_key, request.source_version,
+                                      Need::kReadObject));
   std::string wanted = call.header_or_empty("x-amz-checksum-algorithm");
   if (!wanted.empty() && !is_checksum_algorithm(wanted))
     co_return s3_error("InvalidRequest",

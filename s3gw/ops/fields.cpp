@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/core/limits.h"
+#include "s3gw/ops/acl.h"
 #include "s3gw/ops/text.h"
 
 namespace covey {
@@ -36,19 +37,6 @@ Checksum read_checksum_header(const Call& call) {
   return {};
 }
 
-static Status check_acl_header(std::string_view acl) {
-  if (acl.empty() || acl == "private" || acl == "bucket-owner-full-control" ||
-      acl == "bucket-owner-read")
-    return {};
-  static constexpr std::string_view kOther[] = {"public-read", "public-read-write",
-                                                "authenticated-read", "aws-exec-read",
-                                                "log-delivery-write"};
-  if (std::find(std::begin(kOther), std::end(kOther), acl) != std::end(kOther))
-    return s3_error("NotImplemented",
-                    "x-amz-acl: only private and bucket-owner-full-control are implemented.");
-  return s3_error("InvalidArgument", "The canned ACL is not one of AWS's.");
-}
-
 static Status check_storage_class(std::string_view name) {
   if (name.empty() || name == "STANDARD") return {};
   static constexpr std::string_view kOther[] = {"REDUCED_REDUNDANCY",
@@ -66,7 +54,32 @@ static Status check_storage_class(std::string_view name) {
   return s3_error("InvalidStorageClass");
 }
 
+// Headers of encryption that contradict each other, or say half of what they must.
+static Status check_encryption_headers(const Call& call) {
+  static constexpr std::string_view kServer = "x-amz-server-side-encryption";
+  std::string customer = std::string(kServer) + "-customer-";
+  auto algorithm = call.header(customer + "algorithm"), key = call.header(customer + "key"),
+       md5 = call.header(customer + "key-md5"), server = call.header(kServer);
+  if (server && *server != "AES256" && *server != "aws:kms" && *server != "aws:kms:dsse")
+    return s3_error("InvalidArgument", "The encryption method specified is not supported");
+  if (server && *server == "AES256" && call.header("x-amz-server-side-encryption-aws-kms-key-id"))
+    return s3_error("InvalidArgument",
+                    "Server Side Encryption with AWS KMS managed key requires HTTP header "
+                    "x-amz-server-side-encryption : aws:kms");
+  if (!algorithm && !key && !md5) return {};
+  if (server)
+    return s3_error("InvalidArgument",
+                    "Server Side Encryption with Customer provided key is incompatible with the "
+                    "encryption method specified");
+  if (!algorithm || !key || !md5)
+    return s3_error("InvalidArgument",
+                    "Requests specifying Server Side Encryption with Customer provided keys must "
+                    "provide an algorithm, a key and the MD5 of the key.");
+  return {};
+}
+
 Status refuse_unsupported(const Call& call) {
+  TRY_STATUS(check_encryption_headers(call));
   for (const auto& [name, value] : call.http.headers) {
     std::string_view n = name;
     if (!n.starts_with("x-amz-")) continue;
@@ -76,12 +89,6 @@ Status refuse_unsupported(const Call& call) {
                       "Server-side encryption is not implemented: remove the "
                       "header " +
                           name + " from the request.");
-    if (n.starts_with("x-amz-grant-"))
-      return s3_error("NotImplemented", "Grants in headers are not implemented: remove " + name +
-                                            " or use covey bucket allow.");
-    if (n == "x-amz-acl") {
-      TRY_STATUS(check_acl_header(value));
-    }
     if (n == "x-amz-storage-class") {
       TRY_STATUS(check_storage_class(value));
     }
@@ -229,13 +236,13 @@ static std::string without_aws_chunked(std::string_view value) {
     std::string_view coding = trim(value.substr(0, comma));
     value = comma == std::string_view::npos ? std::string_view() : value.substr(comma + 1);
     if (coding.empty() || lower(coding) == "aws-chunked") continue;
-    if (!kept.empty()) kept += ",";
+    if (!kept.empty()) kept += ", ";
     kept += coding;
   }
   return kept;
 }
 
-Result<ObjectAttributes> read_attributes(const Call& call) {
+Result<ObjectAttributes> read_attributes(Call& call) {
   static constexpr std::string_view kKept[] = {"content-type",
                                                "cache-control",
                                                "content-disposition",
@@ -244,7 +251,8 @@ Result<ObjectAttributes> read_attributes(const Call& call) {
                                                "expires",
                                                "x-amz-website-redirect-location"};
   ObjectAttributes attributes;
-  attributes.owner = call.user();
+  attributes.owner = maker(call);
+  TRY(attributes.acl, read_new_acl(call));
   size_t metadata_bytes = 0;
   for (const auto& [name, value] : call.http.headers) {
     if (has_control(value)) return s3_error("InvalidArgument", "A header holds a line break.");

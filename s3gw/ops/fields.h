@@ -10,8 +10,8 @@
 
 namespace covey {
 
-// Refuses what is not built, so that it is never silently ignored: encryption, ACL grants, canned
-// ACLs beyond private, object lock, other storage classes. Every request passes here.
+// Refuses what is not built, so that it is never silently ignored: encryption, object lock,
+// other storage classes. Every request passes here.
 Status refuse_unsupported(const Call& call);
 
 // If-Match and friends; `prefix` "" or "x-amz-copy-source-".
@@ -25,9 +25,11 @@ bool is_conditional(const Call& call);
 std::optional<RangeSpec> read_range(std::string_view header);
 
 // Content-Type, x-amz-meta-*, x-amz-tagging, ... Errors: MetadataTooLarge, InvalidTag.
-Result<ObjectAttributes> read_attributes(const Call& call);
+Result<ObjectAttributes> read_attributes(Call& call);
 // "a=1&b=2", as x-amz-tagging carries it.
 Result<std::map<std::string, std::string>> parse_tag_header(std::string_view text);
+// A <Tagging> document of an object.
+Result<std::map<std::string, std::string>> parse_object_tagging(std::string_view body);
 Status check_tags(const std::map<std::string, std::string>& tags, size_t most);
 
 Result<std::optional<std::string>> read_version(Call& call);

@@ -107,6 +107,11 @@ static Reply dispatch(Call& call) {
     if (!bucket) co_return tl::unexpected<Error>(std::move(bucket).error());
     call.bucket = std::move(*bucket);
   }
+  if (decided_by_object(route.need)) {
+    CO_TRY(std::optional<std::string> version, read_version(call));
+    CO_TRY_STATUS(
+        co_await check_object(call, call.bucket, call.key, std::move(version), route.need));
+  }
   CO_TRY_STATUS(refuse_unsupported(call));
   co_return co_await route.handler(call);
 }

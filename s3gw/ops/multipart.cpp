@@ -1,5 +1,6 @@
 // CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload, AbortMultipartUpload.
 #include "base/core/limits.h"
+#include "s3gw/ops/acl.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/reply.h"
 #include "s3gw/ops/text.h"
@@ -44,7 +45,7 @@ Reply create_multipart_upload(Call& call) {
   CreateUploadRequest request;
   request.bucket = call.bucket_name;
   request.key = call.key;
-  request.initiator = call.user();
+  request.initiator = maker(call);
   CO_TRY(request.attributes, read_attributes(call));
   CO_TRY_STATUS(read_checksum_plan(call, request));
   CreateUploadRequest sent = request;
@@ -78,8 +79,9 @@ static Result<std::optional<RangeSpec>> read_copy_range(Call& call) {
 
 static Reply upload_part_copy(Call& call, UploadPartRequest to) {
   CO_TRY(CopySource source, read_copy_source(call));
-  CO_TRY(Bucket from, co_await open_bucket(call, source.bucket, Need::kRead,
+  CO_TRY(Bucket from, co_await open_bucket(call, source.bucket, Need::kReadObject,
                                            "x-amz-source-expected-bucket-owner"));
+  CO_TRY_STATUS(co_await check_object(call, from, source.key, source.version, Need::kReadObject));
   CopyPartRequest request;
   request.to = std::move(to);
   request.source_bucket = std::move(source.bucket);
@@ -162,7 +164,7 @@ static Result<CompletePart> read_part(Call& call, const XmlNode& node) {
 }
 
 static Result<std::vector<CompletePart>> read_parts(Call& call, std::string_view body) {
-  if (body.empty()) return s3_error("InvalidRequest", "You must specify at least one part");
+  if (body.empty()) return s3_error("MalformedXML");
   TRY(XmlNode root, parse_xml(body));
   if (root.name != "CompleteMultipartUpload") return s3_error("MalformedXML");
   std::vector<CompletePart> parts;

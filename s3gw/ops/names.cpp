@@ -19,7 +19,9 @@ bool valid_bucket_name(std::string_view name) {
   for (size_t i = 0; i < name.size(); ++i) {
     char c = name[i];
     if (!letter_or_digit(c) && c != '.' && c != '-') return false;
-    if (c == '.' && name[i + 1] == '.') return false;  // the last character is no dot
+    // Each label starts and ends with a letter or digit. (The last character of all is no dot.)
+    if (c == '.' && !letter_or_digit(name[i + 1])) return false;
+    if (c == '.' && name[i - 1] == '-') return false;
   }
   for (std::string_view prefix : {"xn--", "sthree-", "amzn-s3-demo-"})
     if (name.starts_with(prefix)) return false;

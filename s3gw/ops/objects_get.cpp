@@ -2,6 +2,7 @@
 #include <array>
 
 #include "s3gw/http/response.h"
+#include "s3gw/ops/acl.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/reply.h"
 #include "s3gw/ops/text.h"
@@ -139,6 +140,10 @@ Reply get_object(Call& call) {
     if (error.code == ErrorCode::kInvalidPart) error.detail = "InvalidPartNumber";
     co_return tl::unexpected<Error>(std::move(error));
   }
+  // Another object may stand here than the one whose ACL was looked at before.
+  if (!allowed_by_bucket(call.who.identity, call.bucket, Need::kReadObject) &&
+      !acl_allows(got->info.acl, got->info.owner, call.who.identity, kAclRead))
+    co_return fail(ErrorCode::kDenied);
   CO_TRY_STATUS(apply_overrides(call, got->info));
   HttpResponse reply = empty_reply(200);
   set_object_headers(reply, got->info);

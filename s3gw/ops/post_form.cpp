@@ -1,9 +1,8 @@
 // POST Object: an upload from a browser's form, authorized by the policy the form carries.
-#include <openssl/evp.h>
-
 #include <memory>
 
 #include "base/core/limits.h"
+#include "s3gw/auth/digests.h"
 #include "s3gw/ops/fields.h"
 #include "s3gw/ops/form.h"
 #include "s3gw/ops/reply.h"
@@ -13,16 +12,12 @@ namespace covey {
 
 namespace {
 
-struct DigestFree {
-  void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
-};
-
 // The form's file as the store wants it, within the policy's content-length-range.
 class FormFile : public BodySource {
  public:
-  FormFile(FormReader& form, PostLimits limits, Pool& cpu)
-      : form_(form), limits_(limits), cpu_(cpu), md5_(EVP_MD_CTX_new()) {
-    EVP_DigestInit_ex(md5_.get(), EVP_md5(), nullptr);
+  FormFile(FormReader& form, PostLimits limits, Checksum wanted, Pool& cpu)
+      : form_(form), limits_(limits), wanted_(std::move(wanted)), cpu_(cpu) {
+    if (auto kind = checksum_kind(wanted_.algorithm)) checksum_.emplace(*kind);
   }
   int64_t declared_bytes() const override { return -1; }
 
@@ -35,28 +30,37 @@ class FormFile : public BodySource {
     size_ += piece.size();
     uint64_t most = limits_.has_range ? limits_.max_bytes : kPutBytesMax;
     if (size_ > most || size_ > kPutBytesMax) co_return s3_error("EntityTooLarge");
-    EVP_MD_CTX* md5 = md5_.get();
     // Named first: GCC 12 destroys a closure built inside a co_await expression twice.
-    auto update = [md5, piece] { return EVP_DigestUpdate(md5, piece.data(), piece.size()); };
+    auto update = [this, piece] {
+      md5_.update(piece.view());
+      if (checksum_) checksum_->update(piece.view());
+      return true;
+    };
     co_await cpu_.run(std::move(update));
     co_return piece;
   }
 
   Task<Result<BodyDigests>> finish() override {
-    unsigned char raw[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    EVP_DigestFinal_ex(md5_.get(), raw, &size);
     BodyDigests digests;
-    digests.md5.assign(reinterpret_cast<char*>(raw), size);
+    digests.md5 = md5_.finish();
     digests.etag = hex_encode(digests.md5);
+    if (checksum_) {
+      digests.checksum = {wanted_.algorithm, base64_encode(checksum_->finish()), true};
+      if (!wanted_.value.empty() && wanted_.value != digests.checksum.value)
+        co_return s3_error(
+            "BadDigest",
+            "The " + wanted_.algorithm + " you specified did not match the calculated checksum.");
+    }
     co_return digests;
   }
 
  private:
   FormReader& form_;
   PostLimits limits_;
+  Checksum wanted_;
   Pool& cpu_;
-  std::unique_ptr<EVP_MD_CTX, DigestFree> md5_;
+  Digest md5_{DigestKind::kMd5};
+  std::optional<Digest> checksum_;
   uint64_t size_ = 0;
 };
 
@@ -151,9 +155,6 @@ Reply post_object(Call& call) {
   FormReader reader(*call.http.body, call.header("content-type").value_or(""));
   std::string file_type;
   CO_TRY(PostForm form, co_await read_form(call, reader, file_type));
-  for (const auto& [name, value] : form.fields)
-    if (name.starts_with("x-amz-checksum-"))
-      co_return s3_error("NotImplemented", "Checksums in forms are not implemented.");
   AuthSettings settings{call.gateway.settings().region};
   CO_TRY(call.who.identity,
          authenticate_post(form, call.gateway.users(), settings, call.wall_now()));
@@ -167,9 +168,12 @@ Reply post_object(Call& call) {
   request.bucket = call.bucket_name;
   request.key = key;
   CO_TRY(request.attributes, read_attributes(call));
-  if (std::string tagging = field(form, "tagging"); !tagging.empty())
-    co_return s3_error("NotImplemented", "Tagging in forms is not implemented.");
-  FormFile file(reader, limits, call.runtime().cpu);
+  if (std::string tagging = field(form, "tagging"); !tagging.empty()) {
+    CO_TRY(request.attributes.tags, parse_object_tagging(tagging));
+  }
+  Checksum wanted = read_checksum_header(call);
+  if (wanted.algorithm.empty()) wanted.algorithm = call.gateway.settings().default_checksum;
+  FormFile file(reader, limits, std::move(wanted), call.runtime().cpu);
   CO_TRY(ObjectInfo made, co_await call.store().put(std::move(request), file, call.long_after()));
   CO_TRY_STATUS(co_await reader.drain());
   co_return answer_form(call, form, key, made);

@@ -27,25 +27,6 @@ static constexpr Unset kUnset[] = {
     {"notification", "NotificationConfiguration", "", ""},
 };
 
-// The owner has FULL_CONTROL, and nobody else anything: what "private" reads as.
-static HttpResponse private_acl(Call& call, const std::string& owner) {
-  OwnerWriter owners(call.gateway.users());
-  XmlWriter xml("AccessControlPolicy");
-  owners.write(xml, "Owner", owner);
-  xml.open("AccessControlList");
-  xml.open("Grant");
-  xml.raw(
-      "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" "
-      "xsi:type=\"CanonicalUser\">");
-  xml.element("ID", owner);
-  xml.element("DisplayName", owners.display_name(owner));
-  xml.close("Grantee");
-  xml.element("Permission", "FULL_CONTROL");
-  xml.close("Grant");
-  xml.close("AccessControlList");
-  return xml_reply(xml.take());
-}
-
 // Configurations with ids: a list without ?id, one of them with it.
 static Result<HttpResponse> id_configuration(Call& call) {
   static constexpr std::pair<std::string_view, std::string_view> kLists[] = {
@@ -65,7 +46,6 @@ static Result<HttpResponse> id_configuration(Call& call) {
 }
 
 Reply get_bucket_subresource(Call& call) {
-  if (call.has("acl")) co_return private_acl(call, call.bucket.owner);
   for (const Unset& unset : kUnset) {
     if (!call.has(unset.name)) continue;
     if (!unset.error.empty()) co_return s3_error(unset.error);
@@ -93,11 +73,6 @@ static Task<Result<ObjectInfo>> look(Call& call) {
   request.key = call.key;
   CO_TRY(GetResult got, co_await call.store().head(std::move(request), call.soon()));
   co_return std::move(got.info);
-}
-
-Reply get_object_acl(Call& call) {
-  CO_TRY(ObjectInfo info, co_await look(call));
-  co_return private_acl(call, info.owner);
 }
 
 Reply get_object_lock_subresource(Call& call) {

@@ -24,6 +24,10 @@ static Result<Tags> parse_tagging(std::string_view body, size_t most) {
   return tags;
 }
 
+Result<Tags> parse_object_tagging(std::string_view body) {
+  return parse_tagging(body, kTagsOfObjectMax);
+}
+
 static std::string write_tagging(const Tags& tags) {
   XmlWriter xml("Tagging");
   xml.open("TagSet");

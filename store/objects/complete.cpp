@@ -116,6 +116,7 @@ Task<Result<rows::HeadRow>> Store::assemble(UploadAt& upload, const CompleteRequ
   *head.mutable_headers() = from.headers();
   *head.mutable_user_metadata() = from.user_metadata();
   *head.mutable_tags() = from.tags();
+  head.set_acl(from.acl());
   head.set_parts(static_cast<uint32_t>(parts.size()));
   if (!checksum.algorithm.empty()) *head.mutable_checksum() = to_row(checksum);
   std::vector<Attachment> chunks = place_parts(parts, true, head);

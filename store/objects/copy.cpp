@@ -87,6 +87,7 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
     row.set_version(std::string(version.view()));
     row.set_modified_ms(runtime_.clock.wall_now().ms);
     row.set_owner(request.owner);
+    row.set_acl(request.acl);
     row.clear_extents();
     row.clear_chunk_offset();
     row.clear_chunk_part();

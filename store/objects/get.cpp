@@ -120,11 +120,29 @@ Task<Result<ObjectInfo>> Store::set_tags(std::string bucket, std::string key,
                                          std::optional<std::string> version,
                                          std::map<std::string, std::string> tags,
                                          TimePoint deadline) {
-  if (version && *version != "null") co_return fail(ErrorCode::kNoSuchVersion, "no such version");
-  CO_TRY(BucketAt at, co_await writable_bucket(std::move(bucket), deadline));
   rows::HeadMutation want;
   want.set_kind(rows::HeadMutation::TAGS);
   for (const auto& [name, value] : tags) (*want.mutable_tags())[name] = value;
+  co_return co_await change_head(std::move(bucket), std::move(key), std::move(version),
+                                 std::move(want), deadline);
+}
+
+Task<Result<ObjectInfo>> Store::set_acl(std::string bucket, std::string key,
+                                        std::optional<std::string> version, std::string acl,
+                                        TimePoint deadline) {
+  rows::HeadMutation want;
+  want.set_kind(rows::HeadMutation::ACL);
+  want.set_acl(acl);
+  co_return co_await change_head(std::move(bucket), std::move(key), std::move(version),
+                                 std::move(want), deadline);
+}
+
+// Changes what a head says beside its body, and answers with the head as it is then.
+Task<Result<ObjectInfo>> Store::change_head(std::string bucket, std::string key,
+                                            std::optional<std::string> version,
+                                            rows::HeadMutation want, TimePoint deadline) {
+  if (version && *version != "null") co_return fail(ErrorCode::kNoSuchVersion, "no such version");
+  CO_TRY(BucketAt at, co_await writable_bucket(std::move(bucket), deadline));
   Mutation mutation = new_mutation(encode_mutation(false, want));
   CO_TRY(std::string reply,
          co_await mutate(at, head_key(at.space, key), std::move(mutation), deadline));

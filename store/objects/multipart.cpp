@@ -27,6 +27,7 @@ UploadInfo upload_info(const rows::UploadRow& row) {
   for (const auto& [name, value] : from.user_metadata())
     info.attributes.user_metadata.emplace(name, value);
   for (const auto& [name, value] : from.tags()) info.attributes.tags.emplace(name, value);
+  info.attributes.acl = from.acl();
   return info;
 }
 
@@ -61,6 +62,7 @@ Task<Result<UploadInfo>> Store::create_upload(CreateUploadRequest request, TimeP
   for (const auto& [name, value] : request.attributes.user_metadata)
     (*to.mutable_user_metadata())[name] = value;
   for (const auto& [name, value] : request.attributes.tags) (*to.mutable_tags())[name] = value;
+  to.set_acl(request.attributes.acl);
   Mutation mutation = new_mutation(encode_mutation(true, want));
   CO_TRY(std::string reply,
          co_await mutate(at, upload_key(at.space, request.key, id), std::move(mutation), deadline));

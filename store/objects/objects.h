@@ -70,6 +70,7 @@ struct ObjectInfo {
   std::map<std::string, std::string> tags;
   Checksum checksum;
   uint32_t parts = 0;  // 0: not made by multipart
+  std::string acl;     // as the gateway wrote it; empty: private
 };
 
 // If-Match and friends, compared with the state the register protocol agreed on. ETags without
@@ -92,6 +93,7 @@ struct ObjectAttributes {  // what a writer says of a new object
   HeaderMap headers;
   std::map<std::string, std::string> user_metadata;
   std::map<std::string, std::string> tags;
+  std::string acl;  // opaque to the store; empty: private
 };
 
 struct PutRequest {
@@ -128,6 +130,7 @@ struct CopyRequest {
   std::optional<std::map<std::string, std::string>> replace_tags;  // TaggingDirective REPLACE
   std::string owner;
   std::string storage_class = "STANDARD";
+  std::string acl;  // of the copy; the source's is never copied
 };
 
 struct DeleteRequest {
@@ -252,6 +255,9 @@ class ObjectStore {
                                             std::optional<std::string> version,
                                             std::map<std::string, std::string> tags,
                                             TimePoint deadline) = 0;
+  virtual Task<Result<ObjectInfo>> set_acl(std::string bucket, std::string key,
+                                           std::optional<std::string> version, std::string acl,
+                                           TimePoint deadline) = 0;
   virtual Task<Result<ListResult>> list(ListRequest request, TimePoint deadline) = 0;
   // The parts of an object made by multipart (GetObjectAttributes), from part `after` + 1 on.
   virtual Task<Result<std::vector<PartInfo>>> object_parts(std::string bucket, std::string key,

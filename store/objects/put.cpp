@@ -146,6 +146,7 @@ void set_attributes(rows::HeadRow& row, const ObjectAttributes& attributes) {
   for (const auto& [name, value] : attributes.user_metadata)
     (*row.mutable_user_metadata())[name] = value;
   for (const auto& [name, value] : attributes.tags) (*row.mutable_tags())[name] = value;
+  row.set_acl(attributes.acl);
 }
 
 }  // namespace

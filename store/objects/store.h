@@ -52,6 +52,12 @@ class Store : public ObjectStore {
                                     std::optional<std::string> version,
                                     std::map<std::string, std::string> tags,
                                     TimePoint deadline) override;
+  Task<Result<ObjectInfo>> set_acl(std::string bucket, std::string key,
+                                   std::optional<std::string> version, std::string acl,
+                                   TimePoint deadline) override;
+  Task<Result<ObjectInfo>> change_head(std::string bucket, std::string key,
+                                       std::optional<std::string> version, rows::HeadMutation want,
+                                       TimePoint deadline);
   Task<Result<ListResult>> list(ListRequest request, TimePoint deadline) override;
   Task<Result<std::vector<PartInfo>>> object_parts(std::string bucket, std::string key,
                                                    std::optional<std::string> version,

@@ -106,6 +106,7 @@ ObjectInfo object_info(std::string key, const rows::HeadRow& row) {
   for (const auto& [name, value] : row.tags()) info.tags.emplace(name, value);
   info.checksum = {row.checksum().algorithm(), row.checksum().value(), !row.checksum().composite()};
   info.parts = row.parts();
+  info.acl = row.acl();
   return info;
 }
 
@@ -149,6 +150,11 @@ Result<RegisterTable::Write> HeadTable::apply(const std::optional<std::string>& 
     case rows::HeadMutation::TAGS:
       if (!now) return fail(ErrorCode::kNoSuchKey, "no such object");
       *now->mutable_tags() = want.tags();
+      write.row = write.reply = now->SerializeAsString();
+      return write;
+    case rows::HeadMutation::ACL:
+      if (!now) return fail(ErrorCode::kNoSuchKey, "no such object");
+      now->set_acl(want.acl());
       write.row = write.reply = now->SerializeAsString();
       return write;
     default: return fail(ErrorCode::kInvalid, "an unknown change of an object: upgrade this node");
