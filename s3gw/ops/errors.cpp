@@ -127,9 +127,9 @@ static constexpr S3ErrorCode kErrors[] = {
      "provided. Check your secret access key and signing method."},
     {"SlowDown", 503, "Please reduce your request rate."},
     {"TooManyBuckets", 400, "You have attempted to create more buckets than are allowed."},
+    {"UnexpectedContent", 400, "This request contains unsupported content."},
     {"UnresolvableGrantByEmailAddress", 400,
      "The email address you provided does not match any account on record."},
-    {"UnexpectedContent", 400, "This request contains unsupported content."},
     {"UnsupportedArgument", 400, "The request contained an unsupported argument."},
     {"UserKeyMustBeSpecified", 400,
      "The bucket POST request must contain the specified field name. If it is specified, check the "
