@@ -41,9 +41,14 @@ Task<Result<bool>> FormReader::fill() {
 Task<Result<std::string>> FormReader::read_part_head() {
   while (true) {
     if (buffer_.starts_with(delimiter_ + "--")) co_return std::string();
-    size_t end = buffer_.find("\r\n\r\n", delimiter_.size());
+    size_t after = delimiter_.size();
+    size_t end = buffer_.find("\r\n\r\n", after);
     if (buffer_.starts_with(delimiter_) && end != std::string::npos) {
-      std::string head = buffer_.substr(delimiter_.size() + 2, end - delimiter_.size() - 2);
+      // "\r\n", then at least one header.
+      bool good = buffer_.compare(after, 2, "\r\n") == 0 && end > after &&
+                  end <= after + kFormPartHeadBytesMax;
+      if (!good) co_return s3_error("MalformedPOSTRequest");
+      std::string head = buffer_.substr(after + 2, end - after - 2);
       buffer_.erase(0, end + 4);
       co_return head;
     }
