@@ -31,6 +31,9 @@ static void write_error_elements(XmlWriter& xml, const Call& call, std::string_v
   if (code == "NoSuchUpload")
     if (auto* upload = call.param("uploadId")) xml.element("UploadId", *upload);
   if (code == "MethodNotAllowed") xml.element("Method", call.http.method);
+  // Clients that signed for another region sign again for this one.
+  if (code == "AuthorizationHeaderMalformed")
+    xml.element("Region", call.gateway.settings().region);
 }
 
 HttpResponse error_reply(Call& call, const Error& error) {
