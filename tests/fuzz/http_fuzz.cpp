@@ -1,8 +1,7 @@
 // Any bytes, cut anywhere, through HttpParser: it must not crash, must not use more than it was
 // given, and must see the same requests and bodies however the bytes were cut (else two servers
 // in a row could see two different requests).
-// sources: s3gw/http/parser.cpp s3gw/http/request.cpp s3gw/http/chunked.cpp /usr/share/llhttp/api.c
-// /usr/share/llhttp/http.c /usr/share/llhttp/llhttp.c
+// sources: s3gw/http/parser.cpp s3gw/http/request.cpp s3gw/http/chunked.cpp /usr/share/llhttp/*.c
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,9 @@
 // Authentication of any request head: method, target and headers are lines of the input. Nobody
 // gets in.
+//
+// packages: libsodium
 // sources: s3gw/auth/authenticate.cpp s3gw/auth/encode.cpp s3gw/auth/sigv4.cpp
-// s3gw/http/request.cpp packages: libsodium
+// sources: s3gw/http/request.cpp
 #include <sodium.h>
 
 #include "s3gw/auth/auth.h"
