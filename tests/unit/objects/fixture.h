@@ -6,30 +6,11 @@
 
 #include "store/objects/store.h"
 #include "tests/fake/local_registers.h"
+#include "tests/fake/one_node.h"
 #include "tests/sim/sim_host.h"
 #include "tests/unit/test.h"
 
 namespace covey {
-
-class OneNode : public Topology {
- public:
-  OneNode() {
-    auto state = std::make_shared<LayoutState>();
-    state->epoch = 1;
-    state->current.copies = 1;
-    state->current.members.resize(1);
-    state->current.assignment.assign(16, {0});
-    state_ = state;
-  }
-  NodeId self() const override { return {}; }
-  std::shared_ptr<const LayoutState> layout() const override { return state_; }
-  bool alive(const NodeId&) const override { return true; }
-  Duration round_trip(const NodeId&) const override { return {}; }
-  bool same_zone(const NodeId&) const override { return true; }
-
- private:
-  std::shared_ptr<const LayoutState> state_;
-};
 
 class TextBody : public BodySource {
  public:
