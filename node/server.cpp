@@ -8,10 +8,8 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "base/core/codec.h"
 #include "base/core/log.h"
 #include "node/cli/commands.h"
-#include "store/meta/keyspace.h"
 #include "store/meta/open_kv.h"
 
 namespace covey {
@@ -33,10 +31,6 @@ Address advertised(const Config& config, const std::string& listen) {
   return address;
 }
 
-std::string start_count_key() {
-  return std::string(1, static_cast<char>(TableId::kNode)) + "starts";
-}
-
 // Nobody knows what is on the disk now: nothing more may be acknowledged.
 [[noreturn]] void disk_failed(const Error& error) {
   log_error(
@@ -45,30 +39,7 @@ std::string start_count_key() {
   std::_Exit(74);  // EX_IOERR
 }
 
-Task<Result<uint64_t>> count_start(Kv& kv) {
-  CO_TRY(auto stored, kv.get(start_count_key()));
-  uint64_t starts = 0;
-  if (stored) {
-    Reader reader(stored->bytes);
-    starts = reader.u64();
-    if (!reader.done())
-      co_return fail(ErrorCode::kCorrupt, "the count of this node's starts cannot be read");
-  }
-  std::string value;
-  Writer(value).u64(++starts);
-  WriteBatch batch;
-  batch.put(start_count_key(), std::move(value));
-  CO_TRY_STATUS(co_await kv.write(std::move(batch)));
-  co_return starts;
-}
-
 }  // namespace
-
-Task<Result<PeerMessage>> ReadyGate::serve(NodeId from, PeerMessage request) {
-  if (!topology_.layout())
-    co_return fail(ErrorCode::kUnavailable, "this node has not joined the cluster yet");
-  co_return co_await inner_.serve(from, std::move(request));
-}
 
 Server::Server(Config config, UvLoop& loop, Pool& cpu, Disk& disk, Rng& rng)
     : config_(std::move(config)), loop_(loop), runtime_{loop, loop, rng, cpu, disk} {}

@@ -7,6 +7,7 @@
 #include "base/async/runtime.h"
 #include "node/admin/admin.h"
 #include "node/cluster/cluster.h"
+#include "node/cluster/ready_gate.h"
 #include "node/config/config.h"
 #include "node/gossip_thread.h"
 #include "node/grpc/grpc_peers.h"
@@ -18,17 +19,6 @@
 namespace covey {
 
 inline constexpr Duration kDrainWithin = std::chrono::seconds(10);
-
-// Lets a peer's request through once this node has a layout.
-class ReadyGate final : public PeerHandler {
- public:
-  ReadyGate(const Topology& topology, PeerHandler& inner) : topology_(topology), inner_(inner) {}
-  Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
-
- private:
-  const Topology& topology_;
-  PeerHandler& inner_;
-};
 
 class Server {
  public:

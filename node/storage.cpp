@@ -1,15 +1,37 @@
 #include "node/storage.h"
 
+#include "base/core/codec.h"
+#include "store/meta/keyspace.h"
+
 namespace covey {
 
+Task<Result<uint64_t>> count_start(Kv& kv) {
+  std::string key = std::string(1, static_cast<char>(TableId::kNode)) + "starts";
+  CO_TRY(auto stored, kv.get(key));
+  uint64_t starts = 0;
+  if (stored) {
+    Reader reader(stored->bytes);
+    starts = reader.u64();
+    if (!reader.done())
+      co_return fail(ErrorCode::kCorrupt, "the count of this node's starts cannot be read");
+  }
+  std::string value;
+  Writer(value).u64(++starts);
+  WriteBatch batch;
+  batch.put(std::move(key), std::move(value));
+  CO_TRY_STATUS(co_await kv.write(std::move(batch)));
+  co_return starts;
+}
+
 Storage::Storage(Runtime runtime, const Config& config, const ClusterSecret& secret, Kv& kv,
-                 Peers& peers, Topology& topology, uint64_t boot)
+                 Peers& peers, Topology& topology, uint64_t boot, StorageTuning tuning)
     : runtime_(runtime),
       config_(config),
       secret_(secret),
       kv_(kv),
       peers_(peers),
       topology_(topology),
+      tuning_(tuning),
       garbage_clock_(runtime.clock, static_cast<uint32_t>(boot)),
       tables_(garbage_clock_) {}
 
@@ -18,6 +40,7 @@ Storage::~Storage() { CHECK(scope_.running() == 0); }
 Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   SegmentOptions segments;
   segments.dirs = config_.data_dirs;
+  segments.segment_bytes = tuning_.segment_bytes;
   segments.fatal = std::move(fatal);
   segments_ = std::make_unique<SegmentStore>(std::move(segments), runtime_, kv_);
   blocks_ = std::make_unique<BlockService>(runtime_, scope_, kv_, peers_, topology_, *segments_);
@@ -45,6 +68,7 @@ void Storage::start() {
   ReclaimSettings settings;
   settings.grace = config_.reclaim_delay;
   settings.upload_expiry = config_.upload_expiry;
+  settings.pause = tuning_.reclaim_pause;
   reclaimer_ =
       std::make_unique<Reclaimer>(runtime_, kv_, *registers_, *blocks_, garbage_clock_, settings);
   scope_.spawn(blocks_->run());

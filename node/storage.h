@@ -19,11 +19,20 @@
 
 namespace covey {
 
+// Counts this start of the node, durably: the new number. Errors: kCorrupt, kNoSpace, kIo.
+Task<Result<uint64_t>> count_start(Kv& kv);
+
+// What no operator sets, but a simulation does, to see in minutes what takes days.
+struct StorageTuning {
+  uint64_t segment_bytes = kSegmentBytes;
+  Duration reclaim_pause = ReclaimSettings().pause;
+};
+
 class Storage {
  public:
   // Everything handed in outlives it. `boot` counts this node's starts.
   Storage(Runtime runtime, const Config& config, const ClusterSecret& secret, Kv& kv, Peers& peers,
-          Topology& topology, uint64_t boot);
+          Topology& topology, uint64_t boot, StorageTuning tuning = {});
   // REQUIRES: stop() has completed if open() was called.
   ~Storage();
 
@@ -50,6 +59,7 @@ class Storage {
   Kv& kv_;
   Peers& peers_;
   Topology& topology_;
+  StorageTuning tuning_;
   GarbageClock garbage_clock_;
   ObjectTables tables_;
   Scope scope_;
