@@ -199,7 +199,8 @@ Task<Result<PeerMessage>> Link::stream_call(PeerService service, std::string hea
   flush_soon();
   Pending pending;
   pending_.emplace(id, &pending);
-  if (!co_await pending.done.wait_until(context_.clock, deadline)) {
+  bool answered = co_await pending.done.wait_until(context_.clock, deadline);
+  if (!answered) {
     pending_.erase(id);
     co_return fail(ErrorCode::kTimeout,
                    fmt::format("node {} did not answer in time", short_name(peer_)));

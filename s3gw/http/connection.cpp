@@ -195,8 +195,8 @@ Task<Result<Blob>> HttpConnection::next(size_t max_bytes) {
     continue_sent_ = true;
     std::vector<Blob> go_on;
     go_on.push_back(Blob::copy("HTTP/1.1 100 Continue\r\n\r\n"));
-    if (!co_await send(std::move(go_on)))
-      co_return fail(ErrorCode::kIncompleteBody, "the client went away");
+    bool sent = co_await send(std::move(go_on));
+    if (!sent) co_return fail(ErrorCode::kIncompleteBody, "the client went away");
   }
   while (body_.empty()) {
     if (parser_.state() == HttpParser::State::kDone) break;

@@ -221,7 +221,8 @@ Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
 }
 
 Task<void> BlockService::run() {
-  do {
+  bool go_on = true;
+  while (go_on) {
     auto settled_now = co_await settle_debts();
     if (!settled_now) log_debug("debts: {}", to_string(settled_now.error()));
     auto compacted = co_await segments_.compact_one();
@@ -232,7 +233,8 @@ Task<void> BlockService::run() {
       if (space) sum.free_bytes += space->free_bytes, sum.total_bytes += space->total_bytes;
     }
     space_ = sum;
-  } while (co_await scope_.sleep(runtime_.clock, kRound));
+    go_on = co_await scope_.sleep(runtime_.clock, kRound);
+  }
 }
 
 Task<Result<size_t>> BlockService::settle_debts() {

@@ -48,7 +48,9 @@ Reclaimer::Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Blocks& bloc
       settings_(settings) {}
 
 Task<void> Reclaimer::run(Scope& scope) {
-  while (co_await scope.sleep(runtime_.clock, settings_.pause)) {
+  while (true) {
+    bool go_on = co_await scope.sleep(runtime_.clock, settings_.pause);
+    if (!go_on) co_return;
     auto done = co_await pass();
     if (!done) log_debug("reclaiming: {}", to_string(done.error()));
     Status swept = co_await sweep_uploads();

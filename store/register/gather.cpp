@@ -145,7 +145,8 @@ Task<Status> RegisterService::on_quorum(PlaceRef place, Request request, TimePoi
         error = Error{ErrorCode::kNoSpace, got.reply.message, {}};
     }
     if (place->sets.quorum(yes)) co_return Status();
-    if (!co_await more(gather, deadline)) break;
+    bool arrived = co_await more(gather, deadline);
+    if (!arrived) break;
   }
   co_return fail(error.code, error.message);
 }

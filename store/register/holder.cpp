@@ -85,7 +85,8 @@ Task<bool> RegisterService::lock_key(std::string key, TimePoint deadline) {
   if (it->second.size() >= kKeyQueueMax) co_return false;
   Event turn;
   it->second.push_back(&turn);
-  if (co_await turn.wait_until(runtime_.clock, deadline)) co_return true;
+  bool came = co_await turn.wait_until(runtime_.clock, deadline);
+  if (came) co_return true;
   busy_keys_[key].remove(&turn);
   co_return false;
 }
@@ -186,8 +187,8 @@ Task<Result<RegisterService::KeyState>> RegisterService::judge(RegisterKey key, 
         } else {
           ask(gather, again, encode_request(request), deadline);
         }
-        while (!gather->from(again))
-          if (!co_await more(gather, deadline)) break;
+        bool arrived = true;
+        while (arrived && !gather->from(again)) arrived = co_await more(gather, deadline);
         const Reply* second = gather->from(again);
         if (!second || second->answer != Answer::kYes || second->present) asked_again = 3;
         continue;
@@ -208,7 +209,8 @@ Task<Result<RegisterService::KeyState>> RegisterService::judge(RegisterKey key, 
       drop(key.partition, ballot);
       co_return fail(ErrorCode::kStale, "the ballot was lost");
     }
-    if (!co_await more(gather, deadline))
+    bool arrived = co_await more(gather, deadline);
+    if (!arrived)
       co_return fail(ErrorCode::kUnavailable, "no quorum of the partition's replicas answered");
   }
 }
@@ -272,7 +274,8 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
       note_committed(key, result.rank);
       co_return result;
     }
-    if (!co_await more(gather, until)) break;
+    bool arrived = co_await more(gather, until);
+    if (!arrived) break;
   }
   if (result.floor != Rank{}) result.sending = Sending::kFloor;
   size_t nacks = 0;

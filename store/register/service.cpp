@@ -113,7 +113,9 @@ void RegisterService::suspect(NodeId node) {
 
 // Routing comes back to a node when it answers again.
 Task<void> RegisterService::probe(NodeId node) {
-  while (co_await scope_.sleep(runtime_.clock, kProbeEvery)) {
+  while (true) {
+    bool go_on = co_await scope_.sleep(runtime_.clock, kProbeEvery);
+    if (!go_on) break;
     Request ping;
     Reply reply = co_await call(node, encode_request(ping), runtime_.clock.after(kFailOverAfter));
     if (reply.answer == Answer::kYes) break;

@@ -260,17 +260,19 @@ Task<Status> ControlStore::sync_with(NodeId peer) {
 }
 
 Task<void> ControlStore::run(Scope& scope) {
-  do {
+  bool go_on = true;
+  while (go_on) {
     std::shared_ptr<const LayoutState> layout = topology_.layout();
-    if (!layout) continue;
-    std::vector<Member> members = layout->joint() ? layout->next->members : layout->current.members;
+    std::vector<Member> members;
+    if (layout) members = layout->joint() ? layout->next->members : layout->current.members;
     for (const Member& member : members) {
       if (member.id == peers_.self() || !topology_.alive(member.id)) continue;
       Status synced = co_await sync_with(member.id);
       if (!synced)
         log_debug("control tables: {} did not answer: {}", member.name, to_string(synced.error()));
     }
-  } while (co_await scope.sleep(runtime_.clock, kSyncEvery));
+    go_on = co_await scope.sleep(runtime_.clock, kSyncEvery);
+  }
 }
 
 }  // namespace covey
