@@ -1,5 +1,7 @@
 #include "node/gossip_thread.h"
 
+#include "base/os/scheduling.h"
+
 namespace covey {
 
 GossipThread::~GossipThread() { CHECK(!loop_.has_thread()); }
@@ -13,6 +15,7 @@ Status GossipThread::start(GossipOptions options, const Address& listen, Loop& h
   gossip_->on_fallback([&home, fallback](NodeId node, uint32_t sequence) {
     home.post([fallback, node, sequence] { fallback(node, sequence); });
   });
+  loop_.post([] { schedule_for_latency(); });
   loop_.start();
   gossip_->start();
   return {};

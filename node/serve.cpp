@@ -9,6 +9,7 @@
 #include "base/core/log.h"
 #include "base/os/os_disk.h"
 #include "base/os/os_rng.h"
+#include "base/os/scheduling.h"
 #include "base/os/signals.h"
 #include "base/os/uv_pool.h"
 #include "node/cli/cli.h"
@@ -27,6 +28,7 @@ Task<void> wait_for(Event& event) { co_await event.wait(); }
 int serve_node(const Config& config) {
   ::mallopt(M_ARENA_MAX, kMallocArenas);
   ignore_sigpipe();
+  schedule_for_throughput();  // before there are other threads: they inherit it
   CHECK(sodium_init() >= 0);
   set_log_level(config.log_level);
   size_t cores = std::max(1u, std::thread::hardware_concurrency());

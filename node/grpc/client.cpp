@@ -180,6 +180,8 @@ class Channels final : public PeerChannels {
     credentials_ = grpc::SslCredentials(options);
     grpc::ChannelArguments args = common_arguments(peer);
     args.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    args.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 * kMiB);
+    args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     control_ =
         std::make_unique<grpc::GenericStub>(grpc::CreateCustomChannel(target_, credentials_, args));
   }
