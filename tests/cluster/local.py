@@ -16,15 +16,15 @@ import botocore.exceptions
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LONG = max(1, int(os.environ.get("COVEY_LONG", "1")))  # multiplies the rounds
-FIRST_PORT = 26000
+PORTS = range(26000, 30000)
 SETTLES_WITHIN_S = 120  # nothing takes this long: a bound that ends a test that would wait for ever
 UNKNOWN_ERRORS = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 
 
-def take_ports():
+def take_ports(within=PORTS):
     """A base port whose neighbours, in the pattern of deploy/local-cluster, are free, and the lock that keeps other
     runs of these tests away from it until it is closed."""
-    for base in [first + step for first in range(FIRST_PORT, 30000, 400) for step in range(0, 100, 10)]:
+    for base in [first + step for first in within[::400] for step in range(0, 100, 10)]:
         lock = open(os.path.join(tempfile.gettempdir(), f"covey-ports-{base}.lock"), "w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -35,7 +35,7 @@ def take_ports():
         if all(port_is_free(port) for port in ports):
             return base, lock
         lock.close()
-    raise RuntimeError("no free ports from 26000 to 30000")
+    raise RuntimeError(f"no free ports in {within}")
 
 
 def port_is_free(port):
@@ -71,9 +71,9 @@ def status_of(error):
 
 
 class LocalCluster:
-    def __init__(self, name, nodes=3, settings=()):
+    def __init__(self, name, nodes=3, settings=(), ports=PORTS):
         self.dir = tempfile.mkdtemp(prefix=f"covey-{name}-")
-        self.base, self.ports_lock = take_ports()
+        self.base, self.ports_lock = take_ports(ports)
         self.nodes = range(1, nodes + 1)
         self.settings = settings
         self.env = {}
