@@ -16,6 +16,7 @@ constexpr size_t kIncomingKiB = 64 * 1024;
 constexpr size_t kRepairsMax = 4;
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kDebtsPerRound = 1024;
+constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kRound = std::chrono::seconds(5);
 constexpr Duration kYoungFor = std::chrono::seconds(15);
 constexpr Duration kSettleTimeout = std::chrono::seconds(10);
@@ -225,7 +226,10 @@ Task<void> BlockService::run() {
   while (go_on) {
     auto settled_now = co_await settle_debts();
     if (!settled_now) log_debug("debts: {}", to_string(settled_now.error()));
-    auto compacted = co_await segments_.compact_one();
+    Result<bool> compacted = true;
+    for (size_t i = 0; i < kCompactionsPerRound && compacted && *compacted; ++i) {
+      if (!scope_.stop_requested()) compacted = co_await segments_.compact_one();
+    }
     if (!compacted) log_warn("compaction: {}", to_string(compacted.error()));
     DiskSpace sum;
     for (const std::string& dir : segments_.dirs()) {

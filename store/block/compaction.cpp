@@ -7,22 +7,50 @@
 
 namespace covey {
 
+namespace {
+
+// Of a segment's records this part must be garbage; a full disk has room for smaller gains.
+constexpr uint64_t kGarbageShare = 2, kGarbageShareTight = 16;
+
+}  // namespace
+
+// The sealed segment with the most garbage that is worth its rewriting; 0: none.
+uint64_t SegmentStore::most_garbage() const {
+  uint64_t worst = 0, worst_dead = 0;
+  uint64_t share = tight_ ? kGarbageShareTight : kGarbageShare;
+  for (const auto& [id, segment] : segments_) {
+    // One without any record that is no garbage but damaged stays for inspection.
+    bool empty = segment.used == 0 && segment.end == kSegmentHeaderBytes;
+    bool worth =
+        segment.sealed && (segment.used == 0 ? empty : segment.dead * share >= segment.used);
+    if (worth && segment.dead >= worst_dead) worst = id, worst_dead = segment.dead;
+  }
+  return worst;
+}
+
 Task<Result<bool>> SegmentStore::compact_one() {
   if (compacting_ || failed_) co_return false;
-  uint64_t worst = 0, worst_dead = 0;
-  for (const auto& [id, segment] : segments_) {
-    bool mostly_dead =
-        segment.sealed && segment.dead * 2 >= segment.used && segment.end > kSegmentHeaderBytes;
-    if (mostly_dead && segment.dead >= worst_dead) worst = id, worst_dead = segment.dead;
-  }
+  uint64_t worst = most_garbage();
   if (worst == 0) co_return false;
   compacting_ = true;
-  Result<std::shared_ptr<File>> file = co_await this->file(worst);
-  Status done = file ? Status() : Status(tl::unexpected<Error>(file.error()));
-  if (done && segments_.at(worst).dead < segments_.at(worst).used)
-    done = co_await move_live(worst, **file);
-  if (file) file->reset();
+  size_t dir = segments_.at(worst).dir;
+  Status done;
+  if (segments_.at(worst).dead < segments_.at(worst).used) {
+    auto file = co_await this->file(worst);
+    if (file) {
+      done = co_await move_live(worst, **file);
+    } else {
+      done = tl::unexpected<Error>(std::move(file).error());
+    }
+  }
   if (done) done = co_await remove_segment(worst);
+  if (done) {
+    // Paid back at once: the next move may need it. Puts wait for it anyway.
+    Status restored = co_await ballast_.restore(dir);
+    if (!restored)
+      log_debug("{}: no ballast yet: {}", options_.dirs[dir], restored.error().message);
+    full_until_ = TimePoint();
+  }
   compacting_ = false;
   if (!done) co_return tl::unexpected<Error>(std::move(done).error());
   co_return true;
@@ -46,14 +74,10 @@ Task<Status> SegmentStore::move_live(uint64_t segment, File& file) {
     if (stored.is(ErrorCode::kCorrupt)) continue;  // set aside; a peer's copy comes instead
     CO_TRY(Stored live, std::move(stored));
     // put() would find the block there already: write it as a new record.
-    Pending pending{head->id, head->owner, head->home, std::move(live.bytes), {}, {}, {}};
-    waiting_.push_back(&pending);
-    if (!writing_) {
-      writing_ = true;
-      scope_.spawn(write_groups());
-    }
-    co_await pending.done.wait();
-    CO_TRY_STATUS(std::move(pending.status));
+    Pending pending{head->id, head->owner, head->home, std::move(live.bytes), {}, true, {}, {}};
+    Status moved = co_await append(pending);
+    if (moved.is(ErrorCode::kStale)) continue;  // dropped meanwhile
+    CO_TRY_STATUS(std::move(moved));
     Segment& old = segments_.at(segment);
     old.dead += place->record_bytes();
     dead_bytes_ += place->record_bytes();

@@ -15,6 +15,7 @@ constexpr size_t kScanBytes = 4 * kMiB;  // looked through at a time for the nex
 }  // namespace
 
 Task<Status> SegmentStore::open(std::function<void(BlockId)> recovered) {
+  tight_ = true;
   for (size_t dir = 0; dir < options_.dirs.size(); ++dir) {
     std::string folder = options_.dirs[dir] + "/segments";
     CO_TRY_STATUS(co_await runtime_.disk.make_dir(folder));
@@ -33,6 +34,9 @@ Task<Status> SegmentStore::open(std::function<void(BlockId)> recovered) {
       }
       CO_TRY_STATUS(co_await open_segment(Reader(*raw).u64_be(), dir, recovered));
     }
+    CO_TRY_STATUS(co_await ballast_.open(dir));
+    CO_TRY(DiskSpace space, co_await runtime_.disk.space(options_.dirs[dir]));
+    if (space.free_bytes >= options_.segment_bytes) tight_ = false;
   }
   co_return count_live();
 }
@@ -133,9 +137,11 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
     log_warn(
         "{}: {} places do not hold valid records; their blocks will be fetched from other nodes",
         path(id), holes);
+  // Sealed: nothing more to learn from it. What was reserved beyond its records is given back.
   Segment& segment = segments_.at(id);
-  segment.end =
-      std::max<uint64_t>(segment.end, file.size());  // sealed: nothing more to learn from it
+  Status cut = co_await file.truncate(last_end);
+  if (!cut) log_warn("{} keeps its unused space: {}", path(id), to_string(cut.error()));
+  segment.end = std::max<uint64_t>(segment.end, file.size());
   WriteBatch batch;
   remember(batch, id);
   co_return kv_.write_unlogged(std::move(batch));

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/async/runtime.h"
+#include "store/block/ballast.h"
 #include "store/block/segment_format.h"
 #include "store/meta/kv.h"
 
@@ -61,8 +62,8 @@ class SegmentStore {
   Task<Status> drop(VersionId version);
   bool refused(VersionId version);
 
-  // Rewrites what is live of the segment with the most garbage, if more than half of it is, and
-  // removes it. True if it did something.
+  // Rewrites what is live of the segment with the most garbage, if more than half of it is (less
+  // will do while the disk is full), and removes it. True if it did something.
   Task<Result<bool>> compact_one();
 
   // Versions of sealed segments from `after` on.
@@ -80,6 +81,7 @@ class SegmentStore {
     uint32_t head_bytes = 0;
     uint32_t payload_bytes = 0;
     uint64_t record_bytes() const { return head_bytes + payload_bytes; }
+    bool operator==(const Place&) const = default;
   };
   struct Segment {
     size_t dir = 0;
@@ -93,10 +95,12 @@ class SegmentStore {
     PartitionId home;
     Blob payload;
     WriteBatch batch;
+    bool move = false;  // by compaction
     Event done;
     Status status;
   };
 
+  static std::string segment_name(uint64_t segment);
   std::string path(uint64_t segment) const;
   static std::string index_key(const BlockId& id);
   static std::string segment_key(uint64_t segment);
@@ -106,21 +110,31 @@ class SegmentStore {
   void remember(WriteBatch& batch, uint64_t segment);
   void forget(WriteBatch& batch, const BlockId& id, const Place& place);
 
+  // segment_append.cpp
+  Task<Status> append(Pending& pending);
   Task<void> write_groups();
   Task<void> write_group(std::vector<Pending*> group);
-  Task<Status> new_segment();
+  Status written_at(Pending& pending, const Place& place);
+  Task<Status> ready_segment(size_t payload_bytes, bool move);
+  Task<void> seal();
+  Task<Status> new_segment(bool move);
+  Task<Status> make_segment(size_t dir, bool of_ballast);
+  void disk_failed(const Error& error);
   Task<Result<std::shared_ptr<File>>> file(uint64_t segment);
 
   Task<Status> open_segment(uint64_t segment, size_t dir, std::function<void(BlockId)>& recovered);
   Status count_live();
   Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockId)>& recovered);
+  Task<Result<Blob>> read_at(Place place, uint32_t offset, uint32_t size);
   Task<Result<RecordHead>> head_at(File& file, const Place& place);
+  uint64_t most_garbage() const;
   Task<Status> move_live(uint64_t segment, File& file);
   Task<Status> remove_segment(uint64_t segment);
 
   SegmentOptions options_;
   Runtime runtime_;
   Kv& kv_;
+  Ballast ballast_;
   Scope scope_;
   std::map<uint64_t, Segment> segments_;
   uint64_t active_ = 0;  // 0: none
@@ -129,7 +143,8 @@ class SegmentStore {
   bool writing_ = false, failed_ = false, compacting_ = false;
   std::list<std::pair<uint64_t, std::shared_ptr<File>>> open_files_;  // most recently used first
   uint64_t live_bytes_ = 0, dead_bytes_ = 0, quarantined_ = 0;
-  size_t next_dir_ = 0;
+  bool tight_ = false;    // there is no space for another segment
+  TimePoint full_until_;  // puts are refused until then
 };
 
 }  // namespace covey

@@ -55,6 +55,7 @@ void run_seed(uint64_t number) {
   BlockNode node(loop, seed, "a");
   node.fold_bytes = rng.chance(0.5) ? 4 * kKiB : 256 * kKiB;
   node.host.disk.faults.latency_max = std::chrono::milliseconds(2);
+  if (rng.chance(0.3)) node.host.disk.faults.capacity_bytes = 12 * kMiB;  // it will be full
   Model model;
   uint32_t next = 0;
   for (int life = 0; life < 6; ++life) {

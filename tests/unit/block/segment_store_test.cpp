@@ -132,6 +132,78 @@ TEST_CASE("segments: a full disk refuses puts, serves reads, and deletes make ro
   node.stop();
 }
 
+namespace {
+
+// Puts until the disk is full; the blocks of five versions take turns, so that no segment is all of
+// one of them.
+uint32_t fill(BlockNode& node, size_t size) {
+  uint32_t count = 0;
+  Status put;
+  while ((put = node.put_now(block(static_cast<uint8_t>(count % 5), count), size))) ++count;
+  EXPECT(put.is(ErrorCode::kNoSpace));
+  return count;
+}
+
+void compact_all(BlockNode& node) {
+  for (bool more = true; more;) {
+    auto compacted = node.host.loop.run(node.store->compact_one());
+    REQUIRE(compacted);
+    more = *compacted;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("segments: on a full disk deletes make room though every segment is mostly alive") {
+  SimLoop loop;
+  SimRng seed(7);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  node.host.disk.faults.capacity_bytes = node.host.disk.used_bytes() + 8 * kMiB;
+  uint32_t count = fill(node, 100000);
+  REQUIRE(count >= 60);
+  // Another program takes the last byte.
+  node.host.disk.faults.capacity_bytes = node.host.disk.used_bytes();
+  for (int round = 1; round <= 3; ++round) {
+    CAPTURE(round);
+    REQUIRE(loop.run(node.store->drop(block(static_cast<uint8_t>(round), 0).version)));
+    compact_all(node);
+    loop.run_for(std::chrono::seconds(2));
+    uint32_t more = 0;
+    while (node.put_now(block(static_cast<uint8_t>(10 + round), more), 100000)) ++more;
+    EXPECT(more >= count / 5 - 10);  // what was dropped, but for one segment
+    EXPECT(node.host.disk.exists("/data/ballast"));
+    if (round == 2) {  // a restart needs no space and seals what is half full
+      node.stop();
+      REQUIRE(node.start());
+    }
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    if (i % 5 != 0 && i % 5 != 4) continue;
+    EXPECT(node.get_now(block(static_cast<uint8_t>(i % 5), i), 0, 100000));
+  }
+  EXPECT(node.fatals == 0);
+  node.stop();
+}
+
+TEST_CASE("segments: a restart costs no space") {
+  SimLoop loop;
+  SimRng seed(8);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  for (uint32_t i = 0; i < 20; ++i) {
+    REQUIRE(node.put_now(block(1, i), 5000));
+    node.stop();
+    REQUIRE(node.start());
+  }
+  uint64_t segments = 0;
+  for (const std::string& p : node.host.disk.paths())
+    if (p.ends_with(".seg")) segments += node.host.disk.file_size(p);
+  EXPECT(segments < 20 * 6000);
+  for (uint32_t i = 0; i < 20; ++i) EXPECT(node.get_now(block(1, i), 0, 5000));
+  node.stop();
+}
+
 TEST_CASE("segments: a failed sync is fatal, once, and nothing is acknowledged after it") {
   SimLoop loop;
   SimRng seed(6);

@@ -1,0 +1,98 @@
+// Reading and verifying. What compaction moves while it is read is looked for again.
+#include <algorithm>
+
+#include "base/core/codec.h"
+#include "base/core/log.h"
+#include "store/block/segment_store.h"
+
+namespace covey {
+namespace {
+
+constexpr size_t kReadNowBytesMax = 64 * kKiB;
+constexpr int kMovesMax = 8;  // of a block while it is read
+
+}  // namespace
+
+Task<Result<SegmentStore::Stored>> SegmentStore::get(BlockId id, uint32_t offset, uint32_t size) {
+  for (int tries = 0;; ++tries) {
+    CO_TRY(std::optional<Place> place, find(id));
+    if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
+    if (offset + static_cast<uint64_t>(size) > place->payload_bytes)
+      co_return fail(ErrorCode::kInvalid, "beyond the block's end");
+    Result<Blob> bytes = co_await read_at(*place, offset, size);
+    if (bytes) co_return Stored{std::move(*bytes), place->payload_bytes};
+    CO_TRY(std::optional<Place> now, find(id));
+    if (!now) co_return fail(ErrorCode::kNotFound, "no such block here");
+    if (*now != *place && tries < kMovesMax) continue;
+    // Set aside: never served, never asked again; a peer's copy takes its place.
+    ++quarantined_;
+    log_error("block {} {} in {} is bad ({}); it will be fetched from another node",
+              id.version.hex(), id.index, segment_name(place->segment), bytes.error().message);
+    WriteBatch batch;
+    forget(batch, id, *place);
+    CO_TRY_STATUS(kv_.write_unlogged(std::move(batch)));
+    co_return fail(ErrorCode::kCorrupt, bytes.error().message);
+  }
+}
+
+// Bytes [offset, offset + size) of the block at `place`, verified.
+Task<Result<Blob>> SegmentStore::read_at(Place place, uint32_t offset, uint32_t size) {
+  CO_TRY(std::shared_ptr<File> file, co_await this->file(place.segment));
+  // The checksums end 4 bytes before the payload.
+  size_t first_chunk = offset / kChunkBytes,
+         end_chunk = (offset + size + kChunkBytes - 1) / kChunkBytes;
+  size_t chunks = (place.payload_bytes + kChunkBytes - 1) / kChunkBytes;
+  uint64_t payload = place.start + place.head_bytes;
+  uint64_t crcs_at = payload - 4 - 4 * chunks;
+  uint64_t from = payload + first_chunk * kChunkBytes;
+  uint64_t to = payload + std::min<uint64_t>(end_chunk * kChunkBytes, place.payload_bytes);
+  bool one_read = first_chunk == 0;
+  uint64_t begin = one_read ? crcs_at : from;
+  size_t bytes = static_cast<size_t>(to - begin);
+  Result<Blob> read = Blob();
+  if (bytes <= kReadNowBytesMax + kChunkBytes) {
+    read = file->read_now(begin, bytes);
+  } else {
+    read = co_await file->read(begin, bytes);
+  }
+  Blob crcs;
+  if (read && !one_read) {
+    CO_TRY(crcs, file->read_now(crcs_at, 4 * chunks));
+  } else if (read) {
+    crcs = read->slice(0, 4 * chunks);
+    *read = read->slice(std::min(read->size(), 4 * chunks + 4));
+  }
+  CO_TRY(Blob data, std::move(read));
+  Reader r(crcs.view());
+  std::vector<uint32_t> values;
+  for (size_t i = 0; i < chunks; ++i) values.push_back(r.u32());
+  if (!r.ok() || data.size() != to - from)
+    co_return fail(ErrorCode::kCorrupt, "a block ends too early");
+  CO_TRY_STATUS(verify_chunks(values, first_chunk, data.view()));
+  co_return data.slice(offset - first_chunk * kChunkBytes, size);
+}
+
+Task<Result<RecordHead>> SegmentStore::head_at(File& file, const Place& place) {
+  CO_TRY(Blob bytes, file.read_now(place.start, place.head_bytes));
+  auto head = decode_record_head(bytes.view(), place.segment);
+  if (!head) co_return fail(ErrorCode::kCorrupt, "a record's head is bad");
+  co_return std::move(*head);
+}
+
+Task<Result<RecordHead>> SegmentStore::head_of(BlockId id) {
+  CO_TRY(std::optional<Place> place, find(id));
+  if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
+  CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
+  co_return co_await head_at(*file, *place);
+}
+
+Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::read_record(BlockId id) {
+  CO_TRY(std::optional<Place> place, find(id));
+  if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
+  CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
+  CO_TRY(RecordHead head, co_await head_at(*file, *place));
+  CO_TRY(Stored stored, co_await get(id, 0, head.payload_bytes));
+  co_return std::pair(std::move(head), std::move(stored.bytes));
+}
+
+}  // namespace covey
