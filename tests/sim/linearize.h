@@ -13,7 +13,7 @@
 namespace covey {
 
 struct HistoryOp {
-  enum class Kind { kPut, kCreate, kCas, kDelete, kRead };
+  enum class Kind { kPut, kCreate, kCas, kDelete, kRead, kExists };
   Kind kind = Kind::kRead;
   int value = 0;     // written, or read (0: absent)
   int expected = 0;  // of a CAS
@@ -36,6 +36,7 @@ class Linearizer {
       case HistoryOp::Kind::kPut: return op.value;
       case HistoryOp::Kind::kDelete: return 0;
       case HistoryOp::Kind::kRead: return op.value == state ? std::optional(state) : std::nullopt;
+      case HistoryOp::Kind::kExists: return state != 0 ? std::optional(state) : std::nullopt;
       case HistoryOp::Kind::kCreate:
         if ((state != 0) != op.refused) return std::nullopt;
         return op.refused ? state : op.value;

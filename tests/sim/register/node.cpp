@@ -1,0 +1,96 @@
+#include "tests/sim/register/node.h"
+
+#include <algorithm>
+
+#include "store/meta/keyspace.h"
+#include "store/register/walk.h"
+
+namespace covey {
+
+RegisterNode::RegisterNode(SimLoop& loop, SimRng& rng, SimNetwork& net, const RegisterTable& table,
+                           Member member, std::shared_ptr<const LayoutState> layout)
+    : host(loop, rng, member.name),
+      topology(member.id, std::move(layout)),
+      loop_(loop),
+      net_(net),
+      table_(table),
+      id_(member.id) {}
+
+Task<void> RegisterNode::start() {
+  auto one = std::make_shared<RegisterIncarnation>(RegisterIncarnation{host.runtime()});
+  all_.push_back(one);
+  SimDisk* disk = &host.disk;
+  uint64_t crashes = disk->crashes();
+  one->target = std::make_unique<MemoryTarget>(
+      loop_, rows_, [disk, crashes] { return disk->crashes() != crashes; });
+  KvOptions options;
+  options.dir = "/meta";
+  options.journal_file_bytes = 64 * kKiB;
+  options.fold_bytes = 16 * kKiB;
+  options.fatal = [](const Error&) {};
+  auto kv = co_await open_kv(std::move(options), one->runtime, *one->target);
+  CHECK(kv.has_value());
+  one->kv = std::move(*kv);
+  co_await purge(*one->kv);
+  one->peers = std::make_unique<SimPeers>(net_, id_);
+  std::vector<const RegisterTable*> tables{&table_};
+  auto service = co_await RegisterService::open(one->runtime, *one->kv, topology, *one->peers,
+                                                std::move(tables));
+  CHECK(service.has_value());
+  one->service = std::move(*service);
+  one->peers->serve(PeerService::kRegister, *one->service);
+  now = one;
+  co_await purge(*one->kv);  // it may have adopted a layout meanwhile
+}
+
+void RegisterNode::crash() {
+  if (!now) return;
+  now->crashed = true;
+  now->peers->down();
+  host.disk.crash();
+  zombies_.spawn(now->service->stop());
+  now = nullptr;
+}
+
+Task<void> RegisterNode::stop_all() {
+  for (auto& one : all_) {
+    co_await one->service->stop();
+    co_await one->peers->idle();
+    co_await one->kv->close();
+  }
+  co_await zombies_.join();
+}
+
+Task<void> RegisterNode::adopt(std::shared_ptr<const LayoutState> layout) {
+  std::shared_ptr<const LayoutState> old = topology.layout();
+  if (layout->epoch <= old->epoch) co_return;
+  for (PartitionId p = 0; p < layout->current.partitions(); ++p) {
+    auto holds = [this](const std::vector<NodeId>& nodes) {
+      return std::find(nodes.begin(), nodes.end(), id_) != nodes.end();
+    };
+    if (holds(replica_sets(*old, p).all()) && !holds(replica_sets(*layout, p).all())) left_.insert(p);
+  }
+  topology.adopt(std::move(layout));
+  if (!now) co_return;
+  auto here = now;
+  here->service->on_epoch_change();
+  co_await purge(*here->kv);
+}
+
+Task<void> RegisterNode::purge(Kv& kv) {
+  std::set<PartitionId> leaving = left_;
+  WriteBatch batch;
+  for (PartitionId p : leaving) {
+    for (TableId table : {table_.id(), TableId::kAttachments, TableId::kPartitions, TableId::kFences}) {
+      std::string begin = register_store_prefix(table, p);
+      auto it = kv.scan(begin, behind_prefix(begin));
+      for (; it->valid(); it->next()) batch.erase(std::string(it->key()));
+    }
+  }
+  Status done;
+  if (!batch.empty()) done = co_await kv.write(std::move(batch));
+  if (!done) co_return;  // crashed meanwhile: again at the next start
+  for (PartitionId p : leaving) left_.erase(p);
+}
+
+}  // namespace covey
