@@ -3,9 +3,10 @@
 //
 //   if (!SEEDED_BUG("register-relay-skipped")) ...
 //
-// In what we ship it is the constant `false`: nothing of it is compiled. Only the test-only variants
-// of our libraries (`*_seeded_lib` in meson.build, built with COVEY_SEEDED_BUGS) have it; one bug at
-// a time is in, by its name. docs/testing.md lists all of them; names start with the layer.
+// In what we ship it is the constant `false`: nothing of it is compiled. Only the test-only
+// variants of our libraries (`*_seeded_lib` in meson.build, built with COVEY_SEEDED_BUGS) have it;
+// one bug at a time is in, by its name. docs/testing.md lists all of them; names start with the
+// layer.
 #pragma once
 
 #ifdef COVEY_SEEDED_BUGS

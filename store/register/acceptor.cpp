@@ -19,10 +19,11 @@ Acceptor::Outcome refusal(const Error& error) {
 
 namespace {
 
-Acceptor::Outcome nack(const Ballot& promised, KvVersion after) {
+Acceptor::Outcome nack(const Ballot& promised, KvVersion after, const Rank& at = Rank{}) {
   Acceptor::Outcome out;
   out.reply.answer = Answer::kNack;
   out.reply.promised = promised;
+  out.reply.floor = at;
   out.after = after;
   return out;
 }
@@ -82,13 +83,21 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   Outcome out;
   auto state = partition(key.partition, out.after);
   if (!state) return refusal(state.error());
-  const Ballot& ballot = entry.rank.ballot;
-  if (ballot < state->promised) return nack(state->promised, out.after);
-  if (ballot.epoch != epoch) return nack(Ballot{epoch, state->promised.counter, 0, 0}, out.after);
-
   std::string store_key = register_store_key(key);
   auto stored = kv_.get(store_key);
   if (!stored) return refusal(stored.error());
+  Result<EntryView> old = EntryView{};
+  if (*stored) {
+    old = view_entry((*stored)->bytes);
+    if (!old) return refusal(old.error());
+    out.after = std::max(out.after, (*stored)->version);
+  }
+  const Ballot& ballot = entry.rank.ballot;
+  const Rank at = *stored ? old->rank : state->floor;
+  if (ballot < state->promised) return nack(state->promised, out.after, at);
+  if (ballot.epoch != epoch)
+    return nack(Ballot{epoch, state->promised.counter, 0, 0}, out.after, at);
+
   if (!*stored) {
     if (entry.rank <= state->floor) {
       out.reply.answer = Answer::kFloor;
@@ -96,13 +105,10 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
       return out;
     }
   } else {
-    auto old = view_entry((*stored)->bytes);
-    if (!old) return refusal(old.error());
-    out.after = std::max(out.after, (*stored)->version);
     if (entry.rank <= old->rank) {
       // The same row again, or superseded by a later row of the same holder: an ack either way.
       if (ballot == old->rank.ballot) return out;
-      return nack(old->rank.ballot, out.after);
+      return nack(old->rank.ballot, out.after, at);
     }
     const RegisterTable* table = tables_.find(key.table);
     if (table && !old->tombstone) {

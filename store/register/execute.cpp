@@ -230,7 +230,7 @@ Task<Status> RegisterService::settle_locked(RegisterKey key, TimePoint deadline)
     CO_TRY(Ballot ballot, co_await hold(key.partition, deadline));
     auto state = co_await learn(key, ballot, deadline);
     if (state) {
-      if (state->chosen) {
+      if (state->on_quorum) {
         if (state->present) note_committed(key, state->entry.rank);
         co_return Status();
       }

@@ -202,7 +202,8 @@ Task<Result<RegisterService::KeyState>> RegisterService::judge(RegisterKey key, 
         if (got.reply.answer == Answer::kYes && got.reply.present == state.present &&
             got.reply.entry.rank == state.entry.rank)
           equal.push_back(got.from);
-      state.chosen = state.entry.committed || at->sets.quorum(equal);
+      state.on_quorum = at->sets.quorum(equal);
+      state.chosen = state.entry.committed || state.on_quorum;
       co_return state;
     }
     if (nacked) {
@@ -278,9 +279,12 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
     if (!arrived) break;
   }
   if (result.floor != Rank{}) result.sending = Sending::kFloor;
-  size_t nacks = 0;
-  for (const Got& got : gather->got) nacks += got.reply.answer == Answer::kNack ? 1 : 0;
-  result.only_here = nacks + 1 == at->all.size();
+  // A refusal alone does not say so: another copy of the Accept may have come first, or a reader's
+  // relay of the row, and a later row taken its place since.
+  size_t without = 0;
+  for (const Got& got : gather->got)
+    without += got.reply.answer == Answer::kNack && got.reply.floor < result.rank ? 1 : 0;
+  result.only_here = without + 1 == at->all.size();
   co_return result;
 }
 

@@ -135,7 +135,8 @@ class RegisterService final : public Registers, public PeerHandler {
   struct KeyState {
     bool present = false;
     Entry entry;
-    bool chosen = false;  // committed, or a quorum reported its rank
+    bool chosen = false;     // committed, or a quorum reported its rank
+    bool on_quorum = false;  // a quorum reported its rank
     Rank floor;
     Ballot ballot;  // under which it was learnt
   };

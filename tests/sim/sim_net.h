@@ -38,6 +38,11 @@ class SimNetwork {
   SimNetwork(SimLoop& loop, SimRng rng) : loop_(loop), rng_(rng) {}
 
   SimNetworkFaults faults;
+  // A scenario decides over single messages: how long each copy takes (none: it is lost); nullopt
+  // leaves it to the faults. A reply is asked about from its sender to its receiver.
+  using Script = std::function<std::optional<std::vector<Duration>>(
+      const NodeId& from, const NodeId& to, bool reply, const std::string& head)>;
+  Script script;
 
   // What `from` sends no longer reaches `to`.
   void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
@@ -49,6 +54,15 @@ class SimNetwork {
   SimPeers* find(const NodeId& node) const {
     auto it = nodes_.find(node);
     return it == nodes_.end() ? nullptr : it->second;
+  }
+
+  // The same for one message, that a script may decide over.
+  void deliver(const NodeId& from, const NodeId& to, bool reply, const std::string& head,
+               std::function<void()> arrive) {
+    std::optional<std::vector<Duration>> copies;
+    if (script) copies = script(from, to, reply, head);
+    if (!copies) return deliver(from, to, std::move(arrive));
+    for (Duration delay : *copies) loop_.schedule(loop_.after(delay), arrive);
   }
 
   // Runs `arrive` zero, one or two times, later.
@@ -99,7 +113,7 @@ class SimPeers final : public Peers {
     SimNetwork& net = net_;
     NodeId from = self_;
     SimPeers* caller = this;
-    net_.deliver(from, to, [&net, from, to, service, request, call, caller] {
+    net_.deliver(from, to, false, request.head, [&net, from, to, service, request, call, caller] {
       SimPeers* peer = net.find(to);
       if (peer) peer->scope_.spawn(peer->answer(from, service, request, call, caller));
     });
@@ -112,7 +126,7 @@ class SimPeers final : public Peers {
     if (dead_) return;
     SimNetwork& net = net_;
     NodeId from = self_;
-    net_.deliver(from, to, [&net, from, to, service, head] {
+    net_.deliver(from, to, false, head, [&net, from, to, service, head] {
       SimPeers* peer = net.find(to);
       PeerMessage message;
       message.head = head;
@@ -134,7 +148,8 @@ class SimPeers final : public Peers {
     if (handler == handlers_.end()) co_return;
     auto reply = co_await handler->second->serve(from, std::move(request));
     if (dead_ || !call) co_return;
-    net_.deliver(self_, from, [call, reply, caller] {
+    std::string head = reply ? reply->head : std::string();
+    net_.deliver(self_, from, true, head, [call, reply, caller] {
       if (caller->dead_ || call->reply) return;
       call->reply.emplace(reply);
       call->done.set();

@@ -55,7 +55,10 @@ Task<void> Clients::client(SimRng rng) {
       co_await raise_fence(at, p);
     } else {
       HistoryOp op;
-      op.kind = what < 10 ? Kind::kPut : what < 12 ? Kind::kCreate : what < 15 ? Kind::kCas : Kind::kDelete;
+      op.kind = what < 10   ? Kind::kPut
+                : what < 12 ? Kind::kCreate
+                : what < 15 ? Kind::kCas
+                            : Kind::kDelete;
       op.value = fresh_value();
       if (op.kind == Kind::kCas) op.expected = last_seen_[{p, index}];
       if (op.kind == Kind::kDelete) op.value = 0;

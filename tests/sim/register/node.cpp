@@ -68,7 +68,8 @@ Task<void> RegisterNode::adopt(std::shared_ptr<const LayoutState> layout) {
     auto holds = [this](const std::vector<NodeId>& nodes) {
       return std::find(nodes.begin(), nodes.end(), id_) != nodes.end();
     };
-    if (holds(replica_sets(*old, p).all()) && !holds(replica_sets(*layout, p).all())) left_.insert(p);
+    if (holds(replica_sets(*old, p).all()) && !holds(replica_sets(*layout, p).all()))
+      left_.insert(p);
   }
   topology.adopt(std::move(layout));
   if (!now) co_return;
@@ -81,7 +82,8 @@ Task<void> RegisterNode::purge(Kv& kv) {
   std::set<PartitionId> leaving = left_;
   WriteBatch batch;
   for (PartitionId p : leaving) {
-    for (TableId table : {table_.id(), TableId::kAttachments, TableId::kPartitions, TableId::kFences}) {
+    for (TableId table :
+         {table_.id(), TableId::kAttachments, TableId::kPartitions, TableId::kFences}) {
       std::string begin = register_store_prefix(table, p);
       auto it = kv.scan(begin, behind_prefix(begin));
       for (; it->valid(); it->next()) batch.erase(std::string(it->key()));

@@ -1,5 +1,5 @@
-// RegisterNode: one simulated machine that runs a RegisterService on a journal, a disk and a network
-// that fail as they are told to. It crashes and starts again; its disk and its layout stay.
+// RegisterNode: one simulated machine that runs a RegisterService on a journal, a disk and a
+// network that fail as they are told to. It crashes and starts again; its disk and its layout stay.
 #pragma once
 
 #include <functional>
@@ -29,8 +29,8 @@ struct RegisterIncarnation {
 class RegisterNode {
  public:
   // `table` and `net` outlive the node.
-  RegisterNode(SimLoop& loop, SimRng& rng, SimNetwork& net, const RegisterTable& table, Member member,
-               std::shared_ptr<const LayoutState> layout);
+  RegisterNode(SimLoop& loop, SimRng& rng, SimNetwork& net, const RegisterTable& table,
+               Member member, std::shared_ptr<const LayoutState> layout);
 
   // REQUIRES: down.
   Task<void> start();

@@ -10,8 +10,8 @@
 namespace covey {
 
 // Bodies: "P,value" put, "C,value" create, "X expected,value" compare and set (absent counts as 0),
-// "D," delete. A number that three divides has its text as an inline attachment, and an Accept of it
-// brings that along.
+// "D," delete. A number that three divides has its text as an inline attachment, and an Accept of
+// it brings that along.
 class NumberTable final : public RegisterTable {
  public:
   TableId id() const override { return TableId::kHeads; }
