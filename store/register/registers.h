@@ -24,7 +24,7 @@
 namespace covey {
 
 struct RegisterKey {
-  TableId table;
+  TableId table{};
   PartitionId partition = 0;
   std::string key;  // ordered bytewise within (table, partition)
 };
@@ -90,7 +90,7 @@ struct ReadResult {
 };
 
 struct RangeQuery {
-  TableId table;
+  TableId table{};
   PartitionId partition = 0;
   std::string begin;  // inclusive
   std::string end;    // exclusive

@@ -46,6 +46,8 @@ class SimDisk : public Disk {
   void crash(Rng& rng);
   // Power loss that loses everything unsynced: the harshest case of the model.
   void crash_dropping_all();
+  // The process is killed: what it wrote is still there, though not durable.
+  void halt() { crash_countdown_ = UINT64_MAX, ++crashes_; }
   // Power loss when `writes` more write or sync operations have started; UINT64_MAX: never.
   void crash_after(uint64_t writes) { crash_countdown_ = writes; }
   uint64_t crashes() const { return crashes_; }

@@ -47,7 +47,18 @@ class SimNetwork {
   // What `from` sends no longer reaches `to`.
   void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
   void cut_both(const NodeId& a, const NodeId& b) { cut(a, b), cut(b, a); }
-  void heal() { cut_.clear(); }
+  void heal() { cut_.clear(), clogged_.clear(); }
+  // What `from` sends to `to` from now on arrives after `until`, in any order.
+  void clog(const NodeId& from, const NodeId& to, TimePoint until) { clogged_[{from, to}] = until; }
+  // Hears of each message as it arrives (PeerService 0: a datagram).
+  void on_arrival(std::function<void(const NodeId& from, const NodeId& to, uint8_t service,
+                                     std::string_view head)>
+                      observer) {
+    observer_ = std::move(observer);
+  }
+  void arrived(const NodeId& from, const NodeId& to, uint8_t service, std::string_view head) {
+    if (observer_) observer_(from, to, service, head);
+  }
   bool up(const NodeId& node) const { return nodes_.contains(node); }
   SimLoop& loop() { return loop_; }
   // nullptr while it is down.
@@ -73,7 +84,11 @@ class SimNetwork {
       Duration max = rng_.chance(faults.straggle) ? faults.straggle_max : faults.delay_max;
       auto spread = static_cast<uint64_t>((max - faults.delay_min).count()) + 1;
       Duration delay = faults.delay_min + Duration(static_cast<int64_t>(rng_.below(spread)));
-      loop_.schedule(loop_.after(delay), arrive);
+      TimePoint at = loop_.after(delay);
+      if (auto clog = clogged_.find({from, to});
+          clog != clogged_.end() && clog->second > loop_.now())
+        at = clog->second + delay;
+      loop_.schedule(at, arrive);
     }
   }
 
@@ -82,13 +97,20 @@ class SimNetwork {
   SimLoop& loop_;
   SimRng rng_;
   std::set<std::pair<NodeId, NodeId>> cut_;
+  std::map<std::pair<NodeId, NodeId>, TimePoint> clogged_;
+  std::function<void(const NodeId&, const NodeId&, uint8_t, std::string_view)> observer_;
   std::map<NodeId, SimPeers*> nodes_;
 };
 
 class SimPeers final : public Peers {
  public:
   // Joins the network in place of an earlier incarnation.
-  SimPeers(SimNetwork& net, NodeId self) : net_(net), self_(self) { net.nodes_[self] = this; }
+  SimPeers(SimNetwork& net, NodeId self) : SimPeers(net, self, net.loop()) { up(); }
+  // By the node's own clock; joins with up().
+  SimPeers(SimNetwork& net, NodeId self, Clock& clock) : net_(net), clock_(clock), self_(self) {}
+  void up() {
+    if (!dead_) net_.nodes_[self_] = this;
+  }
   // REQUIRES: idle().
   ~SimPeers() override { down(); }
 
@@ -99,6 +121,7 @@ class SimPeers final : public Peers {
     if (it != net_.nodes_.end() && it->second == this) net_.nodes_.erase(it);
   }
   Task<void> idle() { return scope_.join(); }
+  size_t serving() const { return scope_.running(); }
 
   NodeId self() const override { return self_; }
   void serve(PeerService service, PeerHandler& handler) override { handlers_[service] = &handler; }
@@ -109,15 +132,17 @@ class SimPeers final : public Peers {
       co_await net_.loop().sleep(net_.faults.delay_min);
       co_return fail(ErrorCode::kUnavailable, "the peer is not connected");
     }
+    if (to == self_) co_return co_await handlers_.at(service)->serve(self_, std::move(request));
     auto call = std::make_shared<Call>();
     SimNetwork& net = net_;
     NodeId from = self_;
     SimPeers* caller = this;
     net_.deliver(from, to, false, request.head, [&net, from, to, service, request, call, caller] {
+      net.arrived(from, to, static_cast<uint8_t>(service), request.head);
       SimPeers* peer = net.find(to);
       if (peer) peer->scope_.spawn(peer->answer(from, service, request, call, caller));
     });
-    co_await call->done.wait_until(net_.loop(), deadline);
+    co_await call->done.wait_until(clock_, deadline);
     if (!call->reply) co_return fail(ErrorCode::kTimeout, "the peer did not answer in time");
     co_return std::move(*call->reply);
   }
@@ -127,6 +152,7 @@ class SimPeers final : public Peers {
     SimNetwork& net = net_;
     NodeId from = self_;
     net_.deliver(from, to, false, head, [&net, from, to, service, head] {
+      net.arrived(from, to, static_cast<uint8_t>(service), head);
       SimPeers* peer = net.find(to);
       PeerMessage message;
       message.head = head;
@@ -157,6 +183,7 @@ class SimPeers final : public Peers {
   }
 
   SimNetwork& net_;
+  Clock& clock_;
   NodeId self_;
   bool dead_ = false;
   std::map<PeerService, PeerHandler*> handlers_;

@@ -1,0 +1,101 @@
+// cluster_sim: whole nodes on simulated time, network and disks. One thread, one seed, one history.
+//
+//   cluster_sim [--seeds N] [--seed FIRST] [--trace | --messages] [--twice]
+//
+// --twice runs each seed two times and compares the histories' hashes.
+#include <sodium.h>
+
+#include <cstdlib>
+
+#include "base/core/log.h"
+#include "tests/sim/cluster/world.h"
+
+namespace covey::sim {
+namespace {
+
+using Unsigned = unsigned long long;
+
+struct Args {
+  uint64_t seeds = 0, first = 1;
+  Trace::Print print = Trace::Print::kNothing;
+  bool twice = false;
+};
+
+Args parse(int argc, char** argv) {
+  Args args;
+  bool one = false;
+  for (int i = 1; i < argc; ++i) {
+    std::string_view arg = argv[i];
+    bool more = i + 1 < argc;
+    if (arg == "--seeds" && more) {
+      args.seeds = std::strtoull(argv[++i], nullptr, 10);
+    } else if (arg == "--seed" && more) {
+      args.first = std::strtoull(argv[++i], nullptr, 10), one = true;
+    } else if (arg == "--trace") {
+      args.print = Trace::Print::kLines;
+    } else if (arg == "--messages") {
+      args.print = Trace::Print::kMessages;
+    } else if (arg == "--twice") {
+      args.twice = true;
+    } else {
+      std::fprintf(stderr, "usage: %s [--seeds N] [--seed FIRST] [--trace] [--twice]\n", argv[0]);
+      std::exit(2);
+    }
+  }
+  if (args.seeds == 0) args.seeds = one ? 1 : 100;
+  return args;
+}
+
+struct Totals {
+  uint64_t bad = 0, hash = 0;
+  Counts counts;
+};
+
+void run_seed(uint64_t seed, const Args& args, Totals& totals) {
+  World world(seed, args.print);
+  bool good = world.run();
+  if (args.twice) {
+    World again(seed, args.print);
+    (void)again.run();
+    if (again.trace.hash() != world.trace.hash()) {
+      std::printf("seed %llu: two runs differ\n", static_cast<Unsigned>(seed));
+      good = false;
+    }
+  }
+  totals.hash = totals.hash * 31 + world.trace.hash();
+  totals.counts.add(world.counts);
+  if (good) return;
+  ++totals.bad;
+  std::printf("replay: tests/run sim --seed %llu --trace\n", static_cast<Unsigned>(seed));
+  std::fflush(stdout);
+}
+
+int run(const Args& args) {
+  Totals totals;
+  for (uint64_t i = 0; i < args.seeds; ++i) {
+    run_seed(args.first + i, args, totals);
+    if ((i + 1) % 100 == 0 && i + 1 < args.seeds) {
+      std::printf("%llu of %llu seeds, %llu bad\n", static_cast<Unsigned>(i + 1),
+                  static_cast<Unsigned>(args.seeds), static_cast<Unsigned>(totals.bad));
+      std::fflush(stdout);
+    }
+  }
+  const Counts& c = totals.counts;
+  std::printf(
+      "%llu seeds, %llu bad; operations: %llu ok, %llu refused, %llu missing, %llu not done, %llu "
+      "unknown; hash %016llx\n",
+      static_cast<Unsigned>(args.seeds), static_cast<Unsigned>(totals.bad),
+      static_cast<Unsigned>(c.ok), static_cast<Unsigned>(c.refused),
+      static_cast<Unsigned>(c.missing), static_cast<Unsigned>(c.not_done),
+      static_cast<Unsigned>(c.unknown), static_cast<Unsigned>(totals.hash));
+  return totals.bad == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace covey::sim
+
+int main(int argc, char** argv) {
+  if (sodium_init() < 0) return 2;
+  covey::set_log_level("off");
+  return covey::sim::run(covey::sim::parse(argc, argv));
+}

@@ -1,0 +1,228 @@
+#include "tests/sim/cluster/sim_node.h"
+
+#include <utility>
+
+namespace covey::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr uint64_t kSimCapacity = 100ull << 30;
+constexpr uint64_t kSimSegmentBytes = 4 * kMiB;
+
+}  // namespace
+
+Incarnation::Incarnation(SimNode& node) : node_(node), runtime_(node.host.runtime()) {}
+
+size_t Incarnation::number() const { return node_.number; }
+
+MemberMeta Incarnation::meta() const {
+  MemberMeta meta;
+  meta.name = node_.config.name;
+  meta.zone = node_.config.zone;
+  meta.version = "sim";
+  meta.gossip = gossip_address(node_.number);
+  meta.rpc = {meta.gossip.host, 3902};
+  meta.s3 = {meta.gossip.host, 3900};
+  meta.capacity_bytes = kSimCapacity;
+  meta.free_bytes = kSimCapacity / 2;
+  return meta;
+}
+
+Task<Status> Incarnation::open_metadata() {
+  SimDisk* disk = &node_.host.disk;
+  uint64_t crashes = disk->crashes();
+  target_ = std::make_unique<MemoryTarget>(runtime_.loop, node_.rows,
+                                           [disk, crashes] { return disk->crashes() != crashes; });
+  KvOptions options;
+  options.dir = node_.config.meta_dir;
+  options.journal_file_bytes = 128 * kKiB;
+  options.fold_bytes = 32 * kKiB;
+  options.batch_bytes_max = 64 * kKiB;
+  options.fatal = [this](const Error& error) { disk_failed(error); };
+  CO_TRY_STATUS(co_await runtime_.disk.make_dir(options.dir));
+  CO_TRY(kv_, co_await open_kv(std::move(options), runtime_, *target_));
+  CO_TRY(boot_, co_await count_start(*kv_));
+  co_return Status{};
+}
+
+// What main() does with exit code 74.
+void Incarnation::disk_failed(const Error& error) {
+  if (dead_) return;
+  node_.trace.line("n{} stops: {}", node_.number, to_string(error));
+  node_.crash(SimNode::Crash::kProcess);
+}
+
+void Incarnation::start_gossip() {
+  GossipOptions options;
+  options.secret.assign(reinterpret_cast<const char*>(node_.secret.bytes.data()),
+                        node_.secret.bytes.size());
+  options.boot = boot_;
+  options.swim.config = *SwimConfig::profile(node_.config.gossip_profile);
+  options.swim.self = node_.id;
+  options.swim.meta = meta();
+  options.swim.incarnation = boot_ << 20;
+  for (const std::string& seed : node_.config.seeds)
+    options.swim.seeds.push_back({seed, gossip_address(0).port});
+  datagrams_ = std::make_unique<SimDatagrams>(node_.wires, node_.number);
+  gossip_ = std::make_unique<Gossip>(std::move(options), runtime_.loop, runtime_.clock, *datagrams_,
+                                     runtime_.rng);
+  gossip_->on_change([this] {
+    if (cluster_) cluster_->gossip_changed();
+  });
+  gossip_->on_fallback([this](NodeId node, uint32_t sequence) {
+    if (!dead_ && !scope_.stop_requested()) scope_.spawn(answer_fallback(node, sequence));
+  });
+  membership_ = std::make_unique<GossipMembership>(*gossip_);
+  gossip_->start();
+}
+
+Task<void> Incarnation::answer_fallback(NodeId node, uint32_t sequence) {
+  PeerMessage ping;
+  ping.head = "ping";
+  auto answer =
+      co_await peers_->call(node, PeerService::kAdmin, std::move(ping), runtime_.clock.after(1s));
+  if (answer && !scope_.stop_requested()) gossip_->fallback_acked(sequence);
+}
+
+Task<Result<PeerMessage>> Incarnation::serve(NodeId, PeerMessage request) { co_return request; }
+
+Task<Status> Incarnation::open_cluster() {
+  ClusterOptions options;
+  options.meta = meta();
+  options.has_seeds = !node_.config.seeds.empty();
+  options.partitions = node_.partitions;
+  cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
+  StorageTuning tuning;
+  tuning.segment_bytes = kSimSegmentBytes;
+  tuning.reclaim_pause = 5s;
+  storage_ = std::make_unique<Storage>(runtime_, node_.config, node_.secret, *kv_, *peers_,
+                                       *cluster_, boot_, tuning);
+  for (const std::string& dir : node_.config.data_dirs) {
+    CO_TRY_STATUS(co_await runtime_.disk.make_dir(dir));
+  }
+  CO_TRY_STATUS(co_await storage_->open([this](const Error& error) { disk_failed(error); }));
+  register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
+  control_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->control());
+  block_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->blocks());
+  peers_->serve(PeerService::kBlock, *block_gate_);
+  peers_->serve(PeerService::kRegister, *register_gate_);
+  peers_->serve(PeerService::kControl, *control_gate_);
+  peers_->serve(PeerService::kAdmin, *this);
+  cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
+  co_return Status{};
+}
+
+Task<Status> Incarnation::boot() {
+  CO_TRY_STATUS(co_await open_metadata());
+  peers_ = std::make_unique<SimPeers>(node_.net, node_.id, runtime_.clock);
+  start_gossip();
+  CO_TRY_STATUS(co_await open_cluster());
+  peers_->up();
+  cluster_started_ = true;
+  CO_TRY_STATUS(co_await cluster_->start());
+  scope_.spawn(serve_when_ready());
+  co_return Status{};
+}
+
+Task<void> Incarnation::serve_when_ready() {
+  bool ready = false;
+  while (!ready && !scope_.stop_requested())
+    ready = co_await cluster_->wait_ready(runtime_.clock.after(1s));
+  if (scope_.stop_requested()) co_return;
+  storage_->start();
+  serving_ = true;
+  node_.trace.line("n{} serves", node_.number);
+}
+
+void Incarnation::die() {
+  dead_ = true;
+  if (peers_) peers_->down();
+  if (datagrams_) datagrams_->down();
+}
+
+Task<void> Incarnation::wind_up(bool in_order) {
+  if (std::exchange(winding_up_, true)) co_return;
+  serving_ = false;
+  scope_.request_stop();
+  co_await scope_.join();
+  if (cluster_started_) co_await cluster_->stop();
+  if (storage_) co_await storage_->stop();
+  if (gossip_) gossip_->stop(in_order);
+  if (peers_) {
+    peers_->down();
+    co_await peers_->idle();
+  }
+  if (kv_ && in_order) (void)co_await kv_->fold();
+  if (kv_) co_await kv_->close();
+}
+
+SimNode::SimNode(SimNetwork& the_net, SimWires& the_wires, SimRng& rng, Trace& the_trace,
+                 size_t the_number, size_t zones, uint32_t the_partitions)
+    : net(the_net),
+      wires(the_wires),
+      host(the_net.loop(), rng, "n" + std::to_string(the_number)),
+      trace(the_trace),
+      id(node_id(the_number)),
+      number(the_number),
+      partitions(the_partitions) {
+  config.name = "n" + std::to_string(number);
+  config.zone = "z" + std::to_string(number % zones);
+  config.meta_dir = "/meta";
+  config.data_dirs = {"/data"};
+  config.gossip_profile = "lan";
+  if (number > 0) config.seeds = {gossip_address(0).host};
+  secret.bytes.fill(7);
+}
+
+void SimNode::start() {
+  CHECK(off());
+  now_ = std::make_shared<Incarnation>(*this);
+  all_.push_back(now_);
+  scope_.spawn(run(now_));
+}
+
+// Starts, then waits for nothing: a crash calls wind_up.
+Task<void> SimNode::run(std::shared_ptr<Incarnation> one) {
+  Status booted = co_await one->boot();
+  one->booting = false;
+  if (one->dead()) {
+    co_await one->wind_up(false);
+  } else if (!booted) {
+    on_trouble("n" + std::to_string(number) + " does not start: " + to_string(booted.error()));
+    crash(Crash::kProcess);
+  }
+}
+
+void SimNode::crash(Crash how) {
+  if (off()) return;
+  std::shared_ptr<Incarnation> one = std::move(now_);
+  now_ = nullptr;
+  one->die();
+  if (how == Crash::kPower) host.disk.crash();
+  if (how == Crash::kPowerDroppingAll) host.disk.crash_dropping_all();
+  if (how == Crash::kProcess) host.disk.halt();
+  if (!one->booting) scope_.spawn(bury(one));
+}
+
+// In a turn of its own: a crash may come from anywhere inside.
+Task<void> SimNode::bury(std::shared_ptr<Incarnation> one) {
+  co_await host.loop.yield();
+  co_await one->wind_up(false);
+}
+
+Task<void> SimNode::stop() {
+  if (off()) co_return;
+  std::shared_ptr<Incarnation> one = now_;
+  while (one->booting) co_await host.loop.sleep(10ms);
+  if (one->dead()) co_return;
+  co_await one->wind_up(true);
+  if (now_ == one) now_ = nullptr;
+}
+
+Task<void> SimNode::end() {
+  if (now_) crash(Crash::kProcess);
+  co_await scope_.join();
+}
+
+}  // namespace covey::sim

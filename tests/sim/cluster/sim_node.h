@@ -1,0 +1,117 @@
+// SimNode: one machine of a simulated cluster with everything a node runs below HTTP, wired as
+// node/server.cpp does it. The machine outlives its processes ("incarnations").
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "gossip/swim/driver.h"
+#include "node/cluster/cluster.h"
+#include "node/cluster/ready_gate.h"
+#include "node/config/config.h"
+#include "node/storage.h"
+#include "store/meta/memory_target.h"
+#include "store/meta/open_kv.h"
+#include "tests/sim/cluster/sim_datagrams.h"
+#include "tests/sim/cluster/trace.h"
+#include "tests/sim/sim_host.h"
+#include "tests/sim/sim_net.h"
+
+namespace covey::sim {
+
+class SimNode;
+
+// One process: from its start to its crash. Afterwards it is a zombie: cut off from the network and
+// the disk, running until its coroutines have given up.
+class Incarnation final : public PeerHandler {
+ public:
+  explicit Incarnation(SimNode& node);
+
+  Task<Status> boot();
+  // After a crash, or to end in good order.
+  Task<void> wind_up(bool in_order);
+
+  bool serving() const { return serving_ && !dead_; }
+  bool dead() const { return dead_; }
+  void die();
+  bool booting = true;
+  size_t number() const;
+  Clock& clock() { return runtime_.clock; }
+  ObjectStore& objects() { return storage_->objects(); }
+  Storage& storage() { return *storage_; }
+  Cluster& cluster() { return *cluster_; }
+  Kv& kv() { return *kv_; }
+  SimPeers& peers() { return *peers_; }
+
+  // kAdmin: answers the pings that stand in for lost gossip.
+  Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
+
+ private:
+  Task<Status> open_metadata();
+  void disk_failed(const Error& error);
+  void start_gossip();
+  Task<Status> open_cluster();
+  Task<void> serve_when_ready();
+  Task<void> answer_fallback(NodeId node, uint32_t sequence);
+  MemberMeta meta() const;
+
+  SimNode& node_;
+  Runtime runtime_;
+  bool dead_ = false, serving_ = false, winding_up_ = false, cluster_started_ = false;
+  uint64_t boot_ = 0;
+  std::unique_ptr<MemoryTarget> target_;
+  std::unique_ptr<Kv> kv_;
+  std::unique_ptr<SimPeers> peers_;
+  std::unique_ptr<SimDatagrams> datagrams_;
+  std::unique_ptr<Gossip> gossip_;
+  std::unique_ptr<GossipMembership> membership_;
+  std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Storage> storage_;
+  std::unique_ptr<ReadyGate> register_gate_, control_gate_, block_gate_;
+  Scope scope_;
+};
+
+class SimNode {
+ public:
+  SimNode(SimNetwork& net, SimWires& wires, SimRng& rng, Trace& trace, size_t number, size_t zones,
+          uint32_t partitions);
+
+  // Switches the machine on. REQUIRES: it is off.
+  void start();
+  enum class Crash { kPower, kPowerDroppingAll, kProcess };
+  void crash(Crash how);
+  // Ends the process as SIGTERM does.
+  Task<void> stop();
+  bool off() const { return now_ == nullptr; }
+  bool serving() const { return now_ && now_->serving(); }
+  // nullptr while off.
+  const std::shared_ptr<Incarnation>& now() const { return now_; }
+  // All that ever ran here has ended. Before destruction.
+  Task<void> end();
+
+  // Why the last start failed; what crashed by itself. The world decides whether it was expected.
+  std::function<void(const std::string&)> on_trouble = [](const std::string&) {};
+
+  SimNetwork& net;
+  SimWires& wires;
+  SimHost host;
+  Trace& trace;
+  NodeId id;
+  size_t number;
+  uint32_t partitions;
+  Config config;
+  ClusterSecret secret;
+  MemoryRows rows;  // what LMDB holds
+
+ private:
+  friend class Incarnation;
+  Task<void> run(std::shared_ptr<Incarnation> one);
+  Task<void> bury(std::shared_ptr<Incarnation> one);
+
+  std::shared_ptr<Incarnation> now_;
+  std::vector<std::shared_ptr<Incarnation>> all_;
+  Scope scope_;
+};
+
+}  // namespace covey::sim

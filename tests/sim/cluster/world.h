@@ -1,0 +1,65 @@
+// World: one simulated cluster under one seed, from its formation to the last check.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/cluster/history.h"
+#include "tests/sim/cluster/knobs.h"
+#include "tests/sim/cluster/sim_node.h"
+#include "tests/sim/cluster/trace.h"
+
+namespace covey::sim {
+
+inline constexpr const char* kSimBucket = "bucket";
+
+struct Counts {
+  uint64_t ok = 0, refused = 0, missing = 0, not_done = 0, unknown = 0;
+  void add(const Counts& other) {
+    ok += other.ok, refused += other.refused, missing += other.missing;
+    not_done += other.not_done, unknown += other.unknown;
+  }
+};
+
+class World {
+ public:
+  World(uint64_t seed, Trace::Print print);
+
+  // True: nothing was found wrong. Once.
+  bool run();
+
+  // Something is wrong: this seed fails.
+  void complain(const std::string& what);
+  // A process that serves S3; nullptr if none does.
+  std::shared_ptr<Incarnation> pick(SimRng& rng);
+
+  // A client saw this object at `key`; its metadata names write `id`.
+  void saw_object(const std::string& key, const ObjectInfo& info, int id);
+
+  const uint64_t seed;
+  Knobs knobs;
+  SimLoop loop;
+  SimRng rng;
+  Trace trace;
+  SimNetwork net;
+  SimWires wires;
+  std::vector<std::unique_ptr<SimNode>> nodes;
+  History history;
+  Counts counts;
+  std::vector<std::string> keys;
+
+ private:
+  bool form();
+  bool work();
+  // Ends all faults, and waits until every node serves.
+  bool heal();
+  void last_checks();
+  Task<void> look_at_everything();
+  void check_histories();
+  void end();
+
+  bool good_ = true;
+};
+
+}  // namespace covey::sim
