@@ -129,7 +129,9 @@ void SimDisk::crash_dropping_all() { crash_with(nullptr); }
 
 void SimDisk::count_write() {
   ++writes_started_;
-  if (crash_countdown_ != UINT64_MAX && crash_countdown_-- == 0) crash_with(&rng_);
+  if (crash_countdown_ == UINT64_MAX || crash_countdown_-- > 0) return;
+  crash_with(&rng_);
+  if (on_power_loss) on_power_loss();
 }
 
 void SimDisk::flip_bit(const std::string& path, uint64_t offset, uint8_t bit) {
@@ -141,6 +143,15 @@ void SimDisk::flip_bit(const std::string& path, uint64_t offset, uint8_t bit) {
 uint64_t SimDisk::file_size(const std::string& path) const {
   auto it = entries_.find(path);
   return it == entries_.end() ? 0 : it->second->size;
+}
+
+uint64_t SimDisk::written_bytes(const std::string& path) const {
+  uint64_t end = 0;
+  auto it = entries_.find(path);
+  if (it == entries_.end()) return end;
+  for (auto& [index, sector] : it->second->sectors)
+    end = std::max(end, (index + 1) * kSimSectorBytes);
+  return std::min(end, it->second->size);
 }
 
 std::string SimDisk::content(const std::string& path) const {
@@ -173,7 +184,8 @@ Task<bool> SimDisk::delay(bool sync) {
   co_return alive(epoch);
 }
 
-Status SimDisk::write_inode(Inode& inode, uint64_t offset, const std::string& bytes) {
+Status SimDisk::write_inode(const std::string& path, Inode& inode, uint64_t offset,
+                            const std::string& bytes) {
   uint64_t number = ++write_number_;
   if (take(faults.fail_writes)) {
     write_range(inode, offset, std::string_view(bytes).substr(0, rng_.below(bytes.size() + 1)),
@@ -184,7 +196,7 @@ Status SimDisk::write_inode(Inode& inode, uint64_t offset, const std::string& by
   if (end > inode.size &&
       end - inode.size > faults.capacity_bytes - std::min(faults.capacity_bytes, used_bytes()))
     return fail(ErrorCode::kNoSpace, "simulated disk: full");
-  if (take(faults.misdirect_writes)) {
+  if (path.starts_with(faults.misdirect_below) && take(faults.misdirect_writes)) {
     uint64_t sectors = inode.size / kSimSectorBytes + 1;
     write_range(inode, rng_.below(sectors) * kSimSectorBytes, bytes, number);
     return {};
@@ -215,7 +227,8 @@ Task<Result<std::unique_ptr<File>>> SimDisk::open(std::string path, Open mode) {
     it = entries_.find(path);
   }
   if (it == entries_.end()) co_return fail(ErrorCode::kNotFound, path + " does not exist");
-  std::unique_ptr<File> file = std::make_unique<SimFile>(*this, it->second, crashes_);
+  std::unique_ptr<File> file =
+      std::make_unique<SimFile>(*this, std::move(path), it->second, crashes_);
   co_return std::move(file);
 }
 

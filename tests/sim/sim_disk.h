@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -31,7 +32,8 @@ struct SimDiskFaults {
   uint32_t fail_writes = 0;       // the next n fail with kIo; a part may have been written
   uint32_t fail_syncs = 0;        // the next n fail with kIo; what they covered stays in doubt
   uint32_t tear_writes = 0;       // the next n report success but leave some sectors unwritten
-  uint32_t misdirect_writes = 0;  // the next n report success but go somewhere else
+  uint32_t misdirect_writes = 0;  // the next n report success but go somewhere else in the file
+  std::string misdirect_below;    // only files whose path begins so
   uint64_t capacity_bytes = UINT64_MAX;  // sum of file sizes; beyond it kNoSpace
 };
 
@@ -50,6 +52,8 @@ class SimDisk : public Disk {
   void halt() { crash_countdown_ = UINT64_MAX, ++crashes_; }
   // Power loss when `writes` more write or sync operations have started; UINT64_MAX: never.
   void crash_after(uint64_t writes) { crash_countdown_ = writes; }
+  // Called when crash_after() has come true.
+  std::function<void()> on_power_loss;
   uint64_t crashes() const { return crashes_; }
   uint64_t writes_started() const { return writes_started_; }
   uint64_t syncs_done() const { return syncs_done_; }
@@ -57,6 +61,8 @@ class SimDisk : public Disk {
   // Bit rot at rest. REQUIRES: the file exists and is longer.
   void flip_bit(const std::string& path, uint64_t offset, uint8_t bit);
   bool exists(const std::string& path) const { return entries_.contains(path); }
+  // The end of what was ever written to it; what was only allocated does not count.
+  uint64_t written_bytes(const std::string& path) const;
   uint64_t file_size(const std::string& path) const;
   std::string content(const std::string& path) const;
   std::vector<std::string> paths() const;
@@ -105,7 +111,8 @@ class SimDisk : public Disk {
   bool alive(uint64_t epoch) const { return epoch == crashes_; }
   // Waits for the operation's latency. False: the machine went down meanwhile.
   Task<bool> delay(bool sync);
-  Status write_inode(Inode& inode, uint64_t offset, const std::string& bytes);
+  Status write_inode(const std::string& path, Inode& inode, uint64_t offset,
+                     const std::string& bytes);
 
   SimLoop& loop_;
   SimRng rng_;

@@ -30,7 +30,7 @@ Task<Status> SimFile::write(uint64_t offset, std::vector<Blob> pieces) {
   if (!disk_.alive(epoch_)) co_return dead();
   std::string bytes;
   for (const Blob& piece : pieces) bytes.append(piece.view());
-  Status written = disk_.write_inode(*inode_, offset, bytes);
+  Status written = disk_.write_inode(path_, *inode_, offset, bytes);
   disk_.count_write();  // a crash here finds the write unsynced
   if (!disk_.alive(epoch_)) co_return dead();
   bool up = co_await disk_.delay(false);

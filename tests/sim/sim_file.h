@@ -12,8 +12,8 @@ namespace covey {
 
 class SimFile : public File {
  public:
-  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode, uint64_t epoch)
-      : disk_(disk), inode_(std::move(inode)), epoch_(epoch) {}
+  SimFile(SimDisk& disk, std::string path, std::shared_ptr<SimDisk::Inode> inode, uint64_t epoch)
+      : disk_(disk), path_(std::move(path)), inode_(std::move(inode)), epoch_(epoch) {}
 
   Task<Result<Blob>> read(uint64_t offset, size_t size_bytes) override;
   Result<Blob> read_now(uint64_t offset, size_t size_bytes) override;
@@ -26,6 +26,7 @@ class SimFile : public File {
 
  private:
   SimDisk& disk_;
+  std::string path_;  // as it was opened
   std::shared_ptr<SimDisk::Inode> inode_;
   uint64_t epoch_;
 };

@@ -80,14 +80,23 @@ class SimLoop : public Loop, public Clock {
   std::unordered_map<TimerId, int64_t> due_ns_;
 };
 
-// One node's clock: monotonic time is the loop's, wall time has an error of its own.
+// One node's clock: monotonic time is the loop's at another rate, wall time has an error of its
+// own.
 class SimClock : public Clock {
  public:
-  explicit SimClock(SimLoop& loop) : loop_(loop) {}
-  TimePoint now() const override { return loop_.now(); }
+  explicit SimClock(SimLoop& loop) : loop_(loop), loop_base_(loop.now()), base_(loop.now()) {}
+  TimePoint now() const override { return base_ + scaled(loop_.now() - loop_base_, rate_); }
   WallTime wall_now() const override { return {loop_.wall_now().ms + offset_ms_}; }
   TimerId schedule(TimePoint at, std::function<void()> fn) override {
-    return loop_.schedule(at, std::move(fn));
+    // Rounded up, so that `at` has come when it runs.
+    Duration wait = rate_ == 1 ? at - base_ : scaled(at - base_, 1 / rate_) + Duration(2);
+    return loop_.schedule(loop_base_ + wait, std::move(fn));
+  }
+  // From now on this clock makes `rate` seconds of one second.
+  void drift(double rate) {
+    base_ = now();
+    loop_base_ = loop_.now();
+    rate_ = rate;
   }
   void cancel(TimerId timer) override { loop_.cancel(timer); }
 
@@ -95,7 +104,13 @@ class SimClock : public Clock {
   void set_wall_offset(Duration d) { offset_ms_ = d.count() / 1'000'000; }
 
  private:
+  static Duration scaled(Duration d, double rate) {
+    if (rate == 1) return d;
+    return Duration(static_cast<int64_t>(static_cast<double>(d.count()) * rate));
+  }
   SimLoop& loop_;
+  TimePoint loop_base_, base_;
+  double rate_ = 1;
   int64_t offset_ms_ = 0;
 };
 

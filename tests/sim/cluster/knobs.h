@@ -4,11 +4,37 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/async/clock.h"
+#include "tests/sim/sim_net.h"
 #include "tests/sim/sim_rng.h"
 
 namespace covey::sim {
+
+// What goes wrong now and then. Each is drawn by itself; during a run the drawn ones take turns.
+enum class Fault : uint8_t {
+  kPower,       // a machine loses power: unsynced sectors are lost, kept or older, each for itself
+  kPowerHard,   // likewise, and everything unsynced is lost
+  kPowerLater,  // likewise, in the middle of one of its next writes, syncs or directory changes
+  kPowerAll,    // all machines lose power at once
+  kKill,        // a process is killed; its files stay as it left them
+  kRestart,     // a process ends in good order and starts again
+  kCut,         // a node is cut off from all others, both ways
+  kCutOneWay,   // what one node sends to another is lost
+  kClog,        // what one node sends to another waits for up to 8 s, then comes in any order
+  kSlowDisk,    // operations take up to 60 ms, syncs up to 250 ms more
+  kBadWrite,    // a write fails with EIO: the node must stop
+  kBadSync,     // a sync fails with EIO: the node must stop
+  kBadRead,     // a read fails with EIO
+  kFullDisk,    // not a byte is free for a while
+  kBitFlip,     // bits of segment files turn over at rest; on one machine per run
+  kMisdirect,   // a write to a segment goes elsewhere in its file; on that same machine
+  kClockJump,   // the wall clock jumps by up to an hour, either way
+  kClockDrift,  // the monotonic clock runs up to 5 % fast or slow
+  kCount,
+};
+const char* fault_name(Fault fault);
 
 struct Knobs {
   // ---- the cluster
@@ -22,8 +48,14 @@ struct Knobs {
   Duration think_max = std::chrono::milliseconds(400);  // between operations of a client
   double large = 0.3;                                   // bodies that go into blocks
   double huge = 0;  // bodies of several blocks; multipart uploads of several parts
+  // ---- what goes wrong
+  SimNetworkFaults network;  // all the time: loss, duplication, delay (and so reordering)
+  std::vector<Fault> faults;
+  Duration calm_max = std::chrono::milliseconds(1500);  // between two faults
+  size_t victim = 0;  // the machine whose disk goes bad silently: other copies stay good
 
-  static Knobs draw(uint64_t seed);
+  // `only`: a name of a fault, to see it alone; empty: as the seed says.
+  static Knobs draw(uint64_t seed, const std::string& only);
   std::string describe() const;
 };
 

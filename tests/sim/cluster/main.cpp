@@ -1,11 +1,13 @@
 // cluster_sim: whole nodes on simulated time, network and disks. One thread, one seed, one history.
 //
-//   cluster_sim [--seeds N] [--seed FIRST] [--trace | --messages] [--twice]
+//   cluster_sim [--seeds N] [--seed FIRST] [--trace | --messages] [--twice] [--fault NAME]
 //
-// --twice runs each seed two times and compares the histories' hashes.
+// --twice runs each seed two times and compares the histories' hashes; --fault has that fault only
+// (knobs.cpp; "network": loss, delay and the like).
 #include <sodium.h>
 
 #include <cstdlib>
+#include <string>
 
 #include "base/core/log.h"
 #include "tests/sim/cluster/world.h"
@@ -19,6 +21,7 @@ struct Args {
   uint64_t seeds = 0, first = 1;
   Trace::Print print = Trace::Print::kNothing;
   bool twice = false;
+  std::string fault;
 };
 
 Args parse(int argc, char** argv) {
@@ -37,8 +40,13 @@ Args parse(int argc, char** argv) {
       args.print = Trace::Print::kMessages;
     } else if (arg == "--twice") {
       args.twice = true;
+    } else if (arg == "--fault" && more) {
+      args.fault = argv[++i];
     } else {
-      std::fprintf(stderr, "usage: %s [--seeds N] [--seed FIRST] [--trace] [--twice]\n", argv[0]);
+      std::fprintf(stderr,
+                   "usage: %s [--seeds N] [--seed FIRST] [--trace | --messages] [--twice] "
+                   "[--fault NAME]\n",
+                   argv[0]);
       std::exit(2);
     }
   }
@@ -52,10 +60,10 @@ struct Totals {
 };
 
 void run_seed(uint64_t seed, const Args& args, Totals& totals) {
-  World world(seed, args.print);
+  World world(seed, args.fault, args.print);
   bool good = world.run();
   if (args.twice) {
-    World again(seed, args.print);
+    World again(seed, args.fault, args.print);
     (void)again.run();
     if (again.trace.hash() != world.trace.hash()) {
       std::printf("seed %llu: two runs differ\n", static_cast<Unsigned>(seed));
@@ -66,7 +74,9 @@ void run_seed(uint64_t seed, const Args& args, Totals& totals) {
   totals.counts.add(world.counts);
   if (good) return;
   ++totals.bad;
-  std::printf("replay: tests/run sim --seed %llu --trace\n", static_cast<Unsigned>(seed));
+  std::string fault = args.fault.empty() ? "" : " --fault " + args.fault;
+  std::printf("replay: tests/run sim --seed %llu%s --trace\n", static_cast<Unsigned>(seed),
+              fault.c_str());
   std::fflush(stdout);
 }
 

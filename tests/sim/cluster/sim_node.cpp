@@ -12,7 +12,10 @@ constexpr uint64_t kSimSegmentBytes = 4 * kMiB;
 
 }  // namespace
 
-Incarnation::Incarnation(SimNode& node) : node_(node), runtime_(node.host.runtime()) {}
+Incarnation::Incarnation(SimNode& node)
+    : node_(node), runtime_(node.host.runtime()), disk_crashes_(node.host.disk.crashes()) {}
+
+bool Incarnation::disk_gone() const { return node_.host.disk.crashes() != disk_crashes_; }
 
 size_t Incarnation::number() const { return node_.number; }
 
@@ -30,10 +33,8 @@ MemberMeta Incarnation::meta() const {
 }
 
 Task<Status> Incarnation::open_metadata() {
-  SimDisk* disk = &node_.host.disk;
-  uint64_t crashes = disk->crashes();
-  target_ = std::make_unique<MemoryTarget>(runtime_.loop, node_.rows,
-                                           [disk, crashes] { return disk->crashes() != crashes; });
+  target_ =
+      std::make_unique<MemoryTarget>(runtime_.loop, node_.rows, [this] { return disk_gone(); });
   KvOptions options;
   options.dir = node_.config.meta_dir;
   options.journal_file_bytes = 128 * kKiB;
@@ -173,6 +174,10 @@ SimNode::SimNode(SimNetwork& the_net, SimWires& the_wires, SimRng& rng, Trace& t
   config.gossip_profile = "lan";
   if (number > 0) config.seeds = {gossip_address(0).host};
   secret.bytes.fill(7);
+  host.disk.on_power_loss = [this] {
+    trace.line("n{} loses power", number);
+    crash(Crash::kProcess);
+  };
 }
 
 void SimNode::start() {
@@ -189,7 +194,10 @@ Task<void> SimNode::run(std::shared_ptr<Incarnation> one) {
   if (one->dead()) {
     co_await one->wind_up(false);
   } else if (!booted) {
-    on_trouble("n" + std::to_string(number) + " does not start: " + to_string(booted.error()));
+    bool bad_disk = booted.is(ErrorCode::kIo);  // whoever mends it starts the node again
+    trace.line("n{} does not start: {}", number, to_string(booted.error()));
+    if (!one->disk_gone() && !bad_disk)
+      on_trouble("n" + std::to_string(number) + " does not start: " + to_string(booted.error()));
     crash(Crash::kProcess);
   }
 }

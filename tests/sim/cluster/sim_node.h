@@ -34,6 +34,8 @@ class Incarnation final : public PeerHandler {
 
   bool serving() const { return serving_ && !dead_; }
   bool dead() const { return dead_; }
+  // The machine lost power, or the process was killed, since this one began.
+  bool disk_gone() const;
   void die();
   bool booting = true;
   size_t number() const;
@@ -59,7 +61,7 @@ class Incarnation final : public PeerHandler {
   SimNode& node_;
   Runtime runtime_;
   bool dead_ = false, serving_ = false, winding_up_ = false, cluster_started_ = false;
-  uint64_t boot_ = 0;
+  uint64_t boot_ = 0, disk_crashes_ = 0;
   std::unique_ptr<MemoryTarget> target_;
   std::unique_ptr<Kv> kv_;
   std::unique_ptr<SimPeers> peers_;

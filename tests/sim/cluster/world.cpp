@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tests/sim/cluster/client.h"
+#include "tests/sim/cluster/faults.h"
 
 namespace covey::sim {
 namespace {
@@ -16,9 +17,9 @@ constexpr Duration kSettle = 10s;
 
 }  // namespace
 
-World::World(uint64_t the_seed, Trace::Print print)
+World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
     : seed(the_seed),
-      knobs(Knobs::draw(the_seed)),
+      knobs(Knobs::draw(the_seed, only)),
       rng(the_seed),
       trace(loop, print),
       net(loop, rng.split("net")),
@@ -99,7 +100,13 @@ bool World::work() {
     clients.push_back(std::make_unique<Client>(*this, i, rng.split("client")));
     scope.spawn(clients.back()->run());
   }
+  Faults trouble(*this, rng.split("faults"));
+  Scope faults;
+  faults.spawn(trouble.run(faults));
   bool ended = loop.run_until([&] { return scope.running() == 0; }, kWorkWithin);
+  CHECK(ended);  // each operation has a deadline
+  faults.request_stop();
+  ended = loop.run_until([&] { return faults.running() == 0; }, kWorkWithin);
   CHECK(ended);
   return true;
 }
@@ -109,6 +116,7 @@ bool World::heal() {
   net.faults = SimNetworkFaults{};
   for (auto& node : nodes) {
     node->host.disk.faults = SimDiskFaults{};
+    node->host.disk.crash_after(UINT64_MAX);
     if (node->off()) node->start();
   }
   auto healthy = [this] {

@@ -24,7 +24,8 @@ struct Counts {
 
 class World {
  public:
-  World(uint64_t seed, Trace::Print print);
+  // `only`: a fault's name, or empty (knobs.h).
+  World(uint64_t seed, const std::string& only, Trace::Print print);
 
   // True: nothing was found wrong. Once.
   bool run();
