@@ -55,6 +55,8 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   CO_TRY(registers_,
          co_await RegisterService::open(runtime_, kv_, topology_, peers_, std::move(tables)));
   peers_.serve(PeerService::kRegister, *registers_);
+  row_sync_ = std::make_unique<RowSync>(runtime_, kv_, *registers_, topology_, peers_);
+  peers_.serve(PeerService::kSync, *row_sync_);
   control_ = std::make_unique<ControlStore>(runtime_, kv_, peers_, topology_);
   CO_TRY_STATUS(control_->load());
   std::string_view secret(reinterpret_cast<const char*>(secret_.bytes.data()),
@@ -78,6 +80,7 @@ void Storage::start() {
 
 Task<void> Storage::stop() {
   scope_.request_stop();
+  if (row_sync_) row_sync_->stop();
   if (registers_) co_await registers_->stop();
   co_await scope_.join();
   if (segments_open_) co_await segments_->close();

@@ -15,6 +15,7 @@
 #include "store/objects/store.h"
 #include "store/objects/tables.h"
 #include "store/register/service.h"
+#include "store/sync/row_sync.h"
 #include "store/table/control_store.h"
 
 namespace covey {
@@ -44,6 +45,7 @@ class Storage {
   Task<void> stop();
 
   RegisterService& registers() { return *registers_; }
+  RowSync& row_sync() { return *row_sync_; }
   ControlStore& control() { return *control_; }
   BlockService& blocks() { return *blocks_; }
   Users& users() { return *users_; }
@@ -66,6 +68,7 @@ class Storage {
   std::unique_ptr<SegmentStore> segments_;
   std::unique_ptr<BlockService> blocks_;
   std::unique_ptr<RegisterService> registers_;
+  std::unique_ptr<RowSync> row_sync_;
   std::unique_ptr<ControlStore> control_;
   std::unique_ptr<KeyUsers> users_;
   std::unique_ptr<Store> objects_;

@@ -20,6 +20,7 @@ enum class PeerService : uint8_t {
   kBlock = 3,     // blocks: store/block
   kLayout = 4,    // layout register, join, epochs: node
   kAdmin = 5,     // status collection: node
+  kSync = 6,      // comparing replicas: store/sync
 };
 
 // A message: a small head (serialized by the service's own encoding) and, for blocks, a body that

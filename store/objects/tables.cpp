@@ -170,6 +170,45 @@ std::optional<std::pair<VersionId, std::string>> HeadTable::inline_attachment(
   return std::pair(*version, std::string(kInlineSuffix));
 }
 
+namespace {
+
+std::vector<std::pair<VersionId, std::string>> attachments_of(const rows::HeadRow& head) {
+  std::vector<std::pair<VersionId, std::string>> names;
+  auto version = VersionId::from_bytes(head.version());
+  if (!version) return names;
+  if (head.inline_body()) names.emplace_back(*version, std::string(kInlineSuffix));
+  for (int chunk = 0; chunk < head.chunk_offset_size(); ++chunk)
+    names.emplace_back(*version, manifest_suffix(static_cast<uint32_t>(chunk)));
+  return names;
+}
+
+}  // namespace
+
+std::vector<std::pair<VersionId, std::string>> HeadTable::attachments(std::string_view row) const {
+  auto head = parse<rows::HeadRow>(row, "head row");
+  if (!head) return {};
+  return attachments_of(*head);
+}
+
+std::vector<std::pair<VersionId, std::string>> UploadTable::attachments(
+    std::string_view row) const {
+  auto upload = parse<rows::UploadRow>(row, "upload row");
+  if (!upload || upload->state() != rows::UploadRow::COMPLETING) return {};
+  auto head = parse<rows::HeadRow>(upload->head(), "head row");
+  if (!head) return {};
+  return attachments_of(*head);
+}
+
+bool PartTable::dead(std::string_view row, const RowLookup& lookup) const {
+  auto part = parse<rows::PartRow>(row, "part row");
+  if (!part) return false;  // whoever reads it says that it is corrupt
+  auto stored = lookup(TableId::kUploads, part->upload());
+  if (!stored) return true;
+  auto upload = parse<rows::UploadRow>(*stored, "upload row");
+  return upload && (upload->state() == rows::UploadRow::COMPLETED ||
+                    upload->state() == rows::UploadRow::ABORTED);
+}
+
 void HeadTable::on_replace(const RegisterKey& key, std::string_view old,
                            const std::optional<std::string>& fresh, WriteBatch& batch) const {
   auto displaced = parse<rows::HeadRow>(old, "head row");

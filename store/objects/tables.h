@@ -59,6 +59,8 @@ class HeadTable : public RegisterTable {
                       const Mutation& mutation) const override;
   std::optional<std::pair<VersionId, std::string>> inline_attachment(
       std::string_view row) const override;
+  // The inline body, or the chunks of the manifest.
+  std::vector<std::pair<VersionId, std::string>> attachments(std::string_view row) const override;
   void on_replace(const RegisterKey& key, std::string_view old,
                   const std::optional<std::string>& fresh, WriteBatch& batch) const override;
 
@@ -81,6 +83,8 @@ class PlainTable : public RegisterTable {
 class UploadTable : public PlainTable {
  public:
   TableId id() const override { return TableId::kUploads; }
+  // While it is being completed: those of the head to be.
+  std::vector<std::pair<VersionId, std::string>> attachments(std::string_view row) const override;
   Result<Write> apply(const std::optional<std::string>& current,
                       const Mutation& mutation) const override;
 };
@@ -89,6 +93,8 @@ class PartTable : public PlainTable {
  public:
   explicit PartTable(const GarbageClock& garbage) : garbage_(garbage) {}
   TableId id() const override { return TableId::kParts; }
+  // Its upload has ended, or is not known here.
+  bool dead(std::string_view row, const RowLookup& lookup) const override;
   Result<Write> apply(const std::optional<std::string>& current,
                       const Mutation& mutation) const override;
   void on_replace(const RegisterKey& key, std::string_view old,

@@ -124,6 +124,7 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   for (const Attachment& row : attachments)
     out.batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
   out.batch.put(std::move(store_key), encode_entry(entry));
+  changed(key.partition);
   return out;
 }
 
@@ -204,6 +205,7 @@ Acceptor::Outcome Acceptor::fence(PartitionId id, const Fence& fence) {
   w.u8(1);  // format
   w.u64(fence.generation);
   out.batch.put(fence_store_key(id, fence.bucket), std::move(value));
+  changed(id);
   return out;
 }
 
@@ -217,8 +219,80 @@ WriteBatch Acceptor::committed(const std::vector<CommitNotice>& notices) {
     if (!view || view->committed || view->rank != notice.rank) continue;
     mark_committed((*stored)->bytes);
     batch.put(std::move(store_key), std::move((*stored)->bytes));
+    changed(notice.key.partition);
   }
   return batch;
+}
+
+Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
+                               const std::vector<Attachment>& attachments, WriteBatch& batch) {
+  CHECK(entry.committed);
+  std::string store_key = register_store_key(key);
+  TRY(std::optional<KvValue> stored, kv_.get(store_key));
+  Merged merged = Merged::kTaken;
+  if (!stored) {
+    KvVersion after = 0;
+    TRY(PartitionState state, partition(key.partition, after));
+    // A tombstone at or below the floor was collected here.
+    if (entry.rank <= state.floor) return entry.tombstone ? Merged::kKnown : Merged::kFloor;
+  } else {
+    TRY(EntryView old, view_entry(stored->bytes));
+    if (entry.rank < old.rank) return Merged::kKnown;
+    if (entry.rank == old.rank) merged = Merged::kKnown;
+    if (entry.rank == old.rank && old.committed && attachments.empty()) return merged;
+    const RegisterTable* table = tables_.find(key.table);
+    if (merged == Merged::kTaken && table && !old.tombstone) {
+      std::optional<std::string> fresh;
+      if (!entry.tombstone) fresh = entry.row;
+      table->on_replace(key, old.row, fresh, batch);
+    }
+  }
+  for (const Attachment& row : attachments)
+    batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
+  batch.put(std::move(store_key), encode_entry(entry));
+  changed(key.partition);
+  return merged;
+}
+
+Status Acceptor::merge_fence(PartitionId id, const BucketId& bucket, uint64_t generation,
+                             WriteBatch& batch) {
+  Outcome raised = fence(id, Fence{bucket, generation});
+  if (raised.reply.answer == Answer::kError)
+    return fail(raised.reply.code, std::move(raised.reply.message));
+  for (WriteBatch::Op& op : raised.batch.ops()) batch.put(std::move(op.key), std::move(*op.value));
+  changed(id);
+  return {};
+}
+
+Result<size_t> Acceptor::collect(PartitionId id, const std::vector<CommitNotice>& tombstones,
+                                 WriteBatch& batch) {
+  KvVersion after = 0;
+  TRY(PartitionState state, partition(id, after));
+  size_t dropped = 0;
+  for (const CommitNotice& one : tombstones) {
+    std::string store_key = register_store_key(one.key);
+    TRY(std::optional<KvValue> stored, kv_.get(store_key));
+    if (!stored) continue;
+    TRY(EntryView view, view_entry(stored->bytes));
+    if (!view.tombstone || !view.committed || view.rank != one.rank) continue;
+    state.floor = std::max(state.floor, one.rank);
+    batch.erase(std::move(store_key));
+    ++dropped;
+  }
+  if (dropped == 0) return dropped;
+  batch.put(partition_store_key(id), encode_partition_state(state));
+  batch.use_reserve();
+  changed(id);
+  return dropped;
+}
+
+uint64_t Acceptor::changes(PartitionId partition) const {
+  return partition < changes_.size() ? changes_[partition] : 0;
+}
+
+void Acceptor::changed(PartitionId partition) {
+  if (partition >= changes_.size()) changes_.resize(partition + 1);
+  ++changes_[partition];
 }
 
 }  // namespace covey

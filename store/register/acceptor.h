@@ -24,6 +24,13 @@ class TableSet {
   std::vector<const RegisterTable*> all_;
 };
 
+// What became of a row that another replica had.
+enum class Merged : uint8_t {
+  kTaken = 0,
+  kKnown = 1,  // this replica has it or a later one
+  kFloor = 2,  // refused by the floor: the holder has to write it again under a new rank
+};
+
 class Acceptor {
  public:
   Acceptor(Kv& kv, const TableSet& tables) : kv_(kv), tables_(tables) {}
@@ -49,6 +56,24 @@ class Acceptor {
   // Marks rows that are still of that rank as committed (batch: for write_unlogged).
   WriteBatch committed(const std::vector<CommitNotice>& notices);
 
+  // Joins a row that is known to be committed, whatever is promised here, but never at or below the
+  // floor (register.md, "Merge"). Adds to `batch`. With an equal rank only the attachments and the
+  // flag are taken over. REQUIRES: entry.committed. Errors: kCorrupt.
+  Result<Merged> merge(const RegisterKey& key, const Entry& entry,
+                       const std::vector<Attachment>& attachments, WriteBatch& batch);
+  // Raises a bucket's fence to at least `generation`.
+  Status merge_fence(PartitionId partition, const BucketId& bucket, uint64_t generation,
+                     WriteBatch& batch);
+  // Drops tombstones that are still of these ranks and committed, and raises the floor to the
+  // highest dropped (register.md, "Tombstones"; the proof is the caller's). Returns how many.
+  Result<size_t> collect(PartitionId partition, const std::vector<CommitNotice>& tombstones,
+                         WriteBatch& batch);
+
+  // Counts what was done to a partition's rows since this process started: equal counts mean
+  // unchanged rows.
+  uint64_t changes(PartitionId partition) const;
+  void changed(PartitionId partition);
+
   Result<PartitionState> partition(PartitionId partition, KvVersion& after);
   // nullopt: not fenced out.
   std::optional<Outcome> fenced(PartitionId partition, const Fence& fence);
@@ -56,6 +81,7 @@ class Acceptor {
  private:
   Kv& kv_;
   const TableSet& tables_;
+  std::vector<uint64_t> changes_;  // by partition
 };
 
 // A failure of this replica as an answer.

@@ -215,22 +215,24 @@ Task<Result<std::string>> RegisterService::look_up_for(RegisterKey key, Mutation
   co_return unknown;
 }
 
-// Makes the key's state one that a quorum holds.
-Task<Status> RegisterService::settle(RegisterKey key, TimePoint deadline) {
+// Makes the key's state one that a quorum holds, under a rank above `above`: also a row that is
+// known to be committed, for a floor or a higher promise may keep it from the others for ever.
+Task<Status> RegisterService::settle(RegisterKey key, Rank above, TimePoint deadline) {
   std::string store_key = register_store_key(key);
   bool turn = co_await lock_key(store_key, deadline);
   if (!turn) co_return fail(ErrorCode::kOverloaded, "too many writes of this key: try again");
-  Status done = co_await settle_locked(std::move(key), deadline);
+  Status done = co_await settle_locked(std::move(key), above, deadline);
   unlock_key(store_key);
   co_return done;
 }
 
-Task<Status> RegisterService::settle_locked(RegisterKey key, TimePoint deadline) {
+Task<Status> RegisterService::settle_locked(RegisterKey key, Rank above, TimePoint deadline) {
   while (runtime_.clock.now() < deadline && !scope_.stop_requested()) {
     CO_TRY(Ballot ballot, co_await hold(key.partition, deadline));
     auto state = co_await learn(key, ballot, deadline);
     if (state) {
-      if (state->on_quorum) {
+      bool stands = !state->present || above < state->entry.rank || above == Rank{};
+      if (state->on_quorum && stands) {
         if (state->present) note_committed(key, state->entry.rank);
         co_return Status();
       }

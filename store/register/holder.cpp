@@ -198,10 +198,13 @@ Task<Result<RegisterService::KeyState>> RegisterService::judge(RegisterKey key, 
       state.floor = floor;
       state.present = highest->reply.present;
       state.entry = highest->reply.entry;
-      for (const Got& got : gather->got)
-        if (got.reply.answer == Answer::kYes && got.reply.present == state.present &&
-            got.reply.entry.rank == state.entry.rank)
-          equal.push_back(got.from);
+      const bool gone = state.present && state.entry.tombstone && state.entry.committed;
+      for (const Got& got : gather->got) {
+        if (got.reply.answer != Answer::kYes) continue;
+        bool same = got.reply.present == state.present && got.reply.entry.rank == state.entry.rank;
+        bool collected = gone && !got.reply.present && got.reply.floor >= state.entry.rank;
+        if (same || collected) equal.push_back(got.from);
+      }
       state.on_quorum = at->sets.quorum(equal);
       state.chosen = state.entry.committed || state.on_quorum;
       co_return state;

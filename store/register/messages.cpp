@@ -124,7 +124,7 @@ bool read_rest(Reader& r, Request& q) {
     case Verb::kFence: return read_fence(r, q.fence);
     case Verb::kPropose: return read_operation(r, q) && read_proposal(r, q);
     case Verb::kLookUp: return read_operation(r, q);
-    case Verb::kSettle: return q.budget_ms = r.u32(), true;
+    case Verb::kSettle: return q.budget_ms = r.u32(), q.above = read_rank(r), true;
   }
   return false;
 }
@@ -220,7 +220,7 @@ std::string encode_request(const Request& q) {
       write_attachments(w, q.attachments), write_fence(w, q.fence);
       if (q.verb == Verb::kPropose) w.u32(q.from_boot), w.u32(q.to_boot), w.varint(q.number);
       break;
-    case Verb::kSettle: w.u32(q.budget_ms); break;
+    case Verb::kSettle: w.u32(q.budget_ms), write_rank(w, q.above); break;
   }
   return out;
 }

@@ -55,6 +55,7 @@ struct Request {
   OperationId operation;
   std::string body;
   uint32_t budget_ms = 0;
+  Rank above;  // kSettle: the key is to have a rank above this one
   // Proposals (proposals.h): the sender's boot epoch, its number, the holder's boot epoch.
   uint32_t from_boot = 0;
   uint32_t to_boot = 0;

@@ -53,11 +53,20 @@ RegisterService::Judged RegisterService::judge_read(const Place& place,
       judged.highest_at = got.from;
     }
   }
+  // A committed tombstone that is the highest says the same as a missing row: other replicas may
+  // have collected it. An uncommitted one does not.
+  bool gone = false;
   for (const Got& got : gather.got)
-    if (got.reply.answer == Answer::kYes && got.reply.present != judged.missing &&
-        got.reply.entry.rank == judged.rank)
-      judged.agree.push_back(got.from);
+    gone = gone || (got.reply.answer == Answer::kYes && !judged.missing &&
+                    got.reply.entry.rank == judged.rank && got.reply.entry.tombstone &&
+                    got.reply.entry.committed);
+  for (const Got& got : gather.got) {
+    if (got.reply.answer != Answer::kYes) continue;
+    bool same = got.reply.present != judged.missing && got.reply.entry.rank == judged.rank;
+    if (same || (gone && !got.reply.present)) judged.agree.push_back(got.from);
+  }
   judged.decided = place.sets.quorum(judged.agree);
+  if (gone && judged.decided) judged.missing = true;
   return judged;
 }
 
@@ -198,7 +207,7 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
     if (!refused) arrived = co_await more(gather, until);
     if (!arrived) {
       // A higher ballot is promised there: whoever writes this partition settles the key.
-      if (refused) (void)co_await settle_by_holder(key, at, until);
+      if (refused) (void)co_await settle_by_holder(key, at, Rank{}, until);
       co_return again();
     }
   }
@@ -209,13 +218,15 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
   co_return co_await result_of(std::move(key), std::move(reply), with_inline, deadline);
 }
 
-Task<Status> RegisterService::settle_by_holder(RegisterKey key, PlaceRef at, TimePoint deadline) {
+Task<Status> RegisterService::settle_by_holder(RegisterKey key, PlaceRef at, Rank above,
+                                               TimePoint deadline) {
   NodeId to = route(*at);
-  if (to == self_) co_return co_await settle(std::move(key), deadline);
+  if (to == self_) co_return co_await settle(std::move(key), above, deadline);
   Request request;
   request.verb = Verb::kSettle;
   request.epoch = at->epoch;
   request.key = std::move(key);
+  request.above = above;
   Duration left = deadline - runtime_.clock.now();
   request.budget_ms = static_cast<uint32_t>(std::max<int64_t>(left.count() / 1'000'000, 1));
   TimePoint until = std::min(deadline, runtime_.clock.after(kFailOverAfter));

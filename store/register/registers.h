@@ -7,6 +7,7 @@
 // never depends on who believes it is first.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,6 +53,9 @@ struct Mutation {
   Fence fence;
 };
 
+// The row a replica itself has of another register of the same partition; nullopt: none.
+using RowLookup = std::function<std::optional<std::string>(TableId table, std::string_view key)>;
+
 // What a table means. Pure; every replica has the same code.
 class RegisterTable {
  public:
@@ -76,6 +80,17 @@ class RegisterTable {
   // there is none.
   virtual std::optional<std::pair<VersionId, std::string>> inline_attachment(
       std::string_view row) const = 0;
+
+  // Every attachment that a replica with this row needs: they travel with it when a replica that
+  // was away catches up.
+  virtual std::vector<std::pair<VersionId, std::string>> attachments(std::string_view row) const {
+    auto one = inline_attachment(row);
+    if (!one) return {};
+    return {std::move(*one)};
+  }
+  // Nobody reads the row any more, and each replica erases it by itself, without a tombstone:
+  // replicas that compare leave it out.
+  virtual bool dead(std::string_view row, const RowLookup& lookup) const { return false; }
 
   // Called on a replica when `fresh` takes the place of `old` (nullopt: tombstone or missing):
   // whatever `old` refers to and `fresh` does not may be reclaimed once `fresh` is committed.

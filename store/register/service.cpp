@@ -322,7 +322,7 @@ Task<Reply> RegisterService::serve_holder(Request request) {
   Counted counted(in_flight_);
   TimePoint deadline = runtime_.clock.after(std::chrono::milliseconds(request.budget_ms));
   if (request.verb == Verb::kSettle) {
-    Status done = co_await settle(std::move(request.key), deadline);
+    Status done = co_await settle(std::move(request.key), request.above, deadline);
     co_return done ? Reply() : refusal(done.error()).reply;
   }
   Mutation mutation;

@@ -58,6 +58,33 @@ class RegisterService final : public Registers, public PeerHandler {
   Task<Status> fence(PartitionId partition, Fence fence, TimePoint deadline) override;
   Result<LocalState> local(const RegisterKey& key) override;
 
+  // ---- for store/sync (merge.cpp)
+  struct MergeRow {
+    RegisterKey key;
+    Entry entry;
+    std::vector<Attachment> attachments;
+  };
+  // Joins committed rows that another replica has under layout epoch `under`; durable, with their
+  // attachments, when it completes. One outcome per row. Errors: kStale (this node has adopted
+  // another epoch or is no replica: nothing was done), kNoSpace, kOverloaded, kCorrupt.
+  Task<Result<std::vector<Merged>>> merge(PartitionId partition, uint32_t under,
+                                          std::vector<MergeRow> rows);
+  Task<Status> merge_fences(PartitionId partition, uint32_t under, std::vector<Fence> fences);
+  // Drops tombstones and raises the floor. REQUIRES: under epoch `under` every replica of the
+  // partition is proven to have at least these ranks. Returns how many were dropped.
+  Task<Result<size_t>> collect(PartitionId partition, uint32_t under,
+                               std::vector<CommitNotice> tombstones);
+  void mark_committed(const std::vector<CommitNotice>& notices);
+  // The partition's holder makes the key's state one that a quorum (of both sets while joint)
+  // reports under one rank, and a rank above `above` unless the key is missing there. Errors:
+  // kUnavailable.
+  Task<Status> settle_key(RegisterKey key, Rank above, TimePoint deadline);
+  uint64_t changes(PartitionId partition) const { return acceptor_.changes(partition); }
+  // Rows were erased behind this service's back (a purge).
+  void purged(PartitionId partition) { acceptor_.changed(partition); }
+  Acceptor& acceptor() { return acceptor_; }
+  const TableSet& tables() const { return tables_; }
+
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
 
  private:
@@ -176,9 +203,10 @@ class RegisterService final : public Registers, public PeerHandler {
   Task<Found> look_up(RegisterKey key, OperationId operation, Rank attempt, bool only_here,
                       Fence fence, TimePoint deadline);
   Task<Result<std::string>> look_up_for(RegisterKey key, Mutation mutation, TimePoint deadline);
-  Task<Status> settle(RegisterKey key, TimePoint deadline);
-  Task<Status> settle_locked(RegisterKey key, TimePoint deadline);
-  Task<Status> settle_by_holder(RegisterKey key, PlaceRef place, TimePoint deadline);
+  Task<Status> settle(RegisterKey key, Rank above, TimePoint deadline);
+  Task<Status> settle_locked(RegisterKey key, Rank above, TimePoint deadline);
+  Task<Status> settle_by_holder(RegisterKey key, PlaceRef place, Rank above, TimePoint deadline);
+  void forget(const std::string& store_key);
   void remember(const std::string& store_key, KeyState state);
   const KeyState* remembered(const std::string& store_key, const Ballot& ballot);
   void note_committed(const RegisterKey& key, const Rank& rank);

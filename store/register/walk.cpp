@@ -29,7 +29,7 @@ Result<Walk> walk_range(Kv& kv, const Request& query) {
   if (begin >= end) return walk;
   const bool keep = query.range_want != RangeWant::kDigest;
   const bool rows = query.range_want == RangeWant::kRows;
-  size_t visited = 0, row_bytes = 0;
+  size_t visited = 0, digested = 0, row_bytes = 0;
   uint64_t digest = 0;
   if (keep) walk.visits.reserve(std::min<size_t>(query.limit, kListKeysMax + 1));
   auto it = kv.scan(std::move(begin), std::move(end));
@@ -42,11 +42,16 @@ Result<Walk> walk_range(Kv& kv, const Request& query) {
     }
     TRY(EntryView view, view_entry(it->value()));
     ++visited;
-    digest = XXH3_64bits_withSeed(key.data(), key.size(), digest);
-    digest = XXH3_64bits_withSeed(view.rank_bytes.data(), view.rank_bytes.size(), digest);
+    // A committed tombstone is as good as a missing row, and other replicas may have collected it.
+    const bool gone = view.tombstone && view.committed;
+    if (!gone) {
+      ++digested;
+      digest = XXH3_64bits_withSeed(key.data(), key.size(), digest);
+      digest = XXH3_64bits_withSeed(view.rank_bytes.data(), view.rank_bytes.size(), digest);
+    }
     walk.after = std::max(walk.after, it->version());
     size_t fold = view.tombstone ? 0 : folded_prefix(key, query.delimiter, query.delimiter_from);
-    if (keep) {
+    if (keep && !gone) {
       Visit visit{std::string(key), view.rank, !view.tombstone, fold > 0, {}};
       if (rows && !view.tombstone && fold == 0) visit.row = std::string(view.row);
       row_bytes += visit.row.size() + visit.key.size();
@@ -65,7 +70,7 @@ Result<Walk> walk_range(Kv& kv, const Request& query) {
     }
   }
   TRY_STATUS(it->status());
-  walk.digest = digest ^ visited;
+  walk.digest = digest ^ digested;
   return walk;
 }
 

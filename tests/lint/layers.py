@@ -16,6 +16,7 @@ STORE = {
     "register": {"meta"},
     "block": {"meta"},
     "objects": {"meta", "table", "register", "block"},
+    "sync": {"meta", "table", "register", "block", "objects"},
 }
 # Of base/, likewise.
 BASE = {

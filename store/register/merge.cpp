@@ -1,0 +1,77 @@
+// What anti-entropy (store/sync) does to registers: rows that other replicas have are joined,
+// proven tombstones dropped, keys without a quorum of one rank written again by their holder.
+#include "store/register/service.h"
+
+namespace covey {
+
+Task<Result<std::vector<Merged>>> RegisterService::merge(PartitionId partition, uint32_t under,
+                                                         std::vector<MergeRow> rows) {
+  CO_TRY(PlaceRef at, place(partition));
+  if (at->epoch != under || !at->self_in)
+    co_return fail(ErrorCode::kStale, "the layout has changed: compare again");
+  WriteBatch batch;
+  std::vector<Merged> merged;
+  for (const MergeRow& row : rows) {
+    if (row.key.partition != partition || !row.entry.committed)
+      co_return fail(ErrorCode::kInvalid, "a row to merge is not committed");
+    CO_TRY(Merged one, acceptor_.merge(row.key, row.entry, row.attachments, batch));
+    merged.push_back(one);
+    // Whoever wrote a higher ballot took the partition over.
+    Holding& held = holding(partition);
+    saw(row.entry.rank.ballot);
+    if (held.held && held.ballot < row.entry.rank.ballot) drop(partition, held.ballot);
+  }
+  if (!batch.empty()) {
+    CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
+  }
+  co_return merged;
+}
+
+Task<Status> RegisterService::merge_fences(PartitionId partition, uint32_t under,
+                                           std::vector<Fence> fences) {
+  CO_TRY(PlaceRef at, place(partition));
+  if (at->epoch != under || !at->self_in)
+    co_return fail(ErrorCode::kStale, "the layout has changed: compare again");
+  WriteBatch batch;
+  for (const Fence& fence : fences) {
+    CO_TRY_STATUS(acceptor_.merge_fence(partition, fence.bucket, fence.generation, batch));
+  }
+  if (!batch.empty()) {
+    CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
+  }
+  co_return Status();
+}
+
+Task<Result<size_t>> RegisterService::collect(PartitionId partition, uint32_t under,
+                                              std::vector<CommitNotice> tombstones) {
+  CO_TRY(PlaceRef at, place(partition));
+  if (at->epoch != under || !at->self_in)
+    co_return fail(ErrorCode::kStale, "the layout has changed: prove it again");
+  WriteBatch batch;
+  CO_TRY(size_t dropped, acceptor_.collect(partition, tombstones, batch));
+  // What was learnt of these keys names rows that are gone; the next write learns again.
+  for (const CommitNotice& one : tombstones) forget(register_store_key(one.key));
+  if (!batch.empty()) {
+    CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
+  }
+  co_return dropped;
+}
+
+void RegisterService::mark_committed(const std::vector<CommitNotice>& notices) {
+  WriteBatch batch = acceptor_.committed(notices);
+  if (!batch.empty()) (void)kv_.write_unlogged(std::move(batch));
+}
+
+Task<Status> RegisterService::settle_key(RegisterKey key, Rank above, TimePoint deadline) {
+  CO_TRY(PlaceRef at, place(key.partition));
+  co_return co_await settle_by_holder(std::move(key), at, above, deadline);
+}
+
+void RegisterService::forget(const std::string& store_key) {
+  auto it = learnt_.find(store_key);
+  if (it == learnt_.end()) return;
+  ages_.erase(it->second.age);
+  learnt_.erase(it);
+}
+
+}  // namespace covey
