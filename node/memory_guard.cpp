@@ -1,13 +1,13 @@
 #include "node/memory_guard.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <string_view>
 
 #include "base/core/log.h"
+#include "node/allocator.h"
 
 namespace covey {
 namespace {
@@ -38,7 +38,7 @@ void MemoryGuard::sample() {
   uint64_t used = anonymous_bytes();
   bool over = used > cap_bytes_;
   if (over && !over_) {
-    ::malloc_trim(0);  // freed memory that the allocator keeps does not count
+    return_free_memory();  // what the allocator keeps does not count
     used = anonymous_bytes();
     over = used > cap_bytes_;
     if (over)

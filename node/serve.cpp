@@ -1,5 +1,4 @@
 // `covey serve`: the process around a Server.
-#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 
@@ -19,14 +18,12 @@ namespace covey {
 namespace {
 
 constexpr size_t kDiskThreads = 4;
-constexpr int kMallocArenas = 2;  // more of them cost resident memory on small boxes
 
 Task<void> wait_for(Event& event) { co_await event.wait(); }
 
 }  // namespace
 
 int serve_node(const Config& config) {
-  ::mallopt(M_ARENA_MAX, kMallocArenas);
   ignore_sigpipe();
   schedule_for_throughput();  // before there are other threads: they inherit it
   CHECK(sodium_init() >= 0);
