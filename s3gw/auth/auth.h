@@ -1,6 +1,7 @@
 // Who sent this request, and is its body what was signed? AWS Signature Version 4: header,
 // presigned query, streaming (signed, trailer, unsigned-trailer) and POST policy forms. Source:
-// AWS, "Authenticating Requests (AWS Signature Version 4)", S3 API reference.
+// AWS, "Authenticating Requests (AWS Signature Version 4)", S3 API reference. Presigned queries and
+// forms may also be signed by Version 2 (sigv2.h).
 //
 // Errors carry AWS's code in Error.detail ("SignatureDoesNotMatch", "RequestTimeTooSkewed", ...);
 // s3gw/ops turns it into status and XML.
@@ -43,10 +44,13 @@ struct Authenticated {
   std::string payload_sha256;  // kSigned: 64 hex digits
   std::string signing_key;     // for chunk signatures: derived key, not the secret
   std::string scope, date, seed_signature;
+  // Headers that a presigned URL carries in its query; they count as sent.
+  std::vector<std::pair<std::string, std::string>> query_headers;
 };
 
 struct AuthSettings {
   std::string region = "us-east-1";
+  std::string host_bucket;  // the bucket that the Host header names, if it does: Version 2 signs it
 };
 
 // The query string of a target, decoded, in order. `present` names without "=" have an empty value.

@@ -6,6 +6,7 @@
 
 #include "base/core/limits.h"
 #include "s3gw/auth/auth.h"
+#include "s3gw/auth/sigv2.h"
 #include "s3gw/auth/sigv4.h"
 
 namespace covey {
@@ -284,6 +285,14 @@ Status read_payload_mode(std::string_view given, Authenticated& out) {
   return {};
 }
 
+// Chunks are signed under a key of Version 4, which this sender has not shown to know.
+Result<Authenticated> without_signed_chunks(Authenticated who) {
+  bool signed_chunks =
+      who.payload == Payload::kStreaming || who.payload == Payload::kStreamingTrailer;
+  if (signed_chunks) return denied("AccessDenied", "Access Denied");
+  return who;
+}
+
 }  // namespace
 
 Result<Authenticated> authenticate(const HttpRequest& request, const Users& users,
@@ -297,28 +306,27 @@ Result<Authenticated> authenticate(const HttpRequest& request, const Users& user
   auto content_sha256 = request.header("x-amz-content-sha256");
   bool in_query = find(params, "X-Amz-Algorithm") || find(params, "X-Amz-Signature") ||
                   find(params, "X-Amz-Credential");
-  Authenticated out;
-  if (find(params, "AWSAccessKeyId") && find(params, "Signature")) {
-    return fail(ErrorCode::kInvalid,
-                "The authorization mechanism you have provided is not supported. Please use "
-                "AWS4-HMAC-SHA256.",
-                "InvalidRequest");
-  }
-  if (!authorization && !in_query) {
-    if (content_sha256) {
-      TRY_STATUS(read_payload_mode(*content_sha256, out));
-    }
-    bool signed_chunks =
-        out.payload == Payload::kStreaming || out.payload == Payload::kStreamingTrailer;
-    if (signed_chunks) return denied("AccessDenied", "Access Denied");
-    return out;
-  }
-  if (authorization && in_query) {
+  bool old_query = sigv2::claimed(params);
+  if (authorization ? in_query || old_query : in_query && old_query) {
     return fail(ErrorCode::kInvalidArgument,
                 "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, "
                 "Signature query string "
                 "parameter or the Authorization header should be specified",
                 "InvalidArgument");
+  }
+  Authenticated out;
+  if (old_query) {
+    TRY(out, sigv2::authenticate(request, params, users, settings, now));
+    if (content_sha256) {
+      TRY_STATUS(read_payload_mode(*content_sha256, out));
+    }
+    return without_signed_chunks(std::move(out));
+  }
+  if (!authorization && !in_query) {
+    if (content_sha256) {
+      TRY_STATUS(read_payload_mode(*content_sha256, out));
+    }
+    return without_signed_chunks(std::move(out));
   }
   TRY(Claim claim,
       authorization ? header_claim(request, *authorization) : query_claim(params, now));

@@ -1,7 +1,5 @@
 // POST object: the policy document a form carries, and its signature.
 // Source: AWS, "POST Object" and "Creating a POST policy", S3 API reference.
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <sodium.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include "base/core/limits.h"
 #include "s3gw/auth/auth.h"
 #include "s3gw/auth/digests.h"
+#include "s3gw/auth/sigv2.h"
 #include "s3gw/auth/sigv4.h"
 
 namespace covey {
@@ -172,7 +171,7 @@ Identity identity_of(const AccessKey& key) {
   return Identity{false, key.access_key, key.user_id, key.display_name, key.create_buckets};
 }
 
-// The older form: Base64(HMAC-SHA1(secret key, policy)). Only forms may still be signed so.
+// The older form: Base64(HMAC-SHA1(secret key, policy)).
 // Source: AWS, "Browser-based uploads using POST (AWS signature version 2)".
 Result<Identity> authenticate_post_v2(const PostForm& form, const Users& users,
                                       const std::string& policy) {
@@ -182,11 +181,7 @@ Result<Identity> authenticate_post_v2(const PostForm& form, const Users& users,
   if (!signature) return missing_field("Signature");
   auto key = users.find(*access_key);
   if (!key) return unknown_key();
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned size = 0;
-  HMAC(EVP_sha1(), key->secret_key.data(), static_cast<int>(key->secret_key.size()),
-       reinterpret_cast<const unsigned char*>(policy.data()), policy.size(), digest, &size);
-  std::string want = base64_encode({reinterpret_cast<const char*>(digest), size});
+  std::string want = sigv2::sign(key->secret_key, policy);
   if (!sigv4::equal(want, *signature)) return wrong_signature();
   return identity_of(*key);
 }

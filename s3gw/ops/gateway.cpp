@@ -84,8 +84,11 @@ static bool is_form(const Call& call) {
 // A form carries its own signature in its fields; its handler checks it.
 static Status identify(Call& call) {
   if (is_form(call) || call.http.method == "OPTIONS") return {};
-  AuthSettings settings{call.gateway.settings().region};
+  const GatewaySettings& gateway = call.gateway.settings();
+  AuthSettings settings{gateway.region,
+                        bucket_of_host(call.http.header("host").value_or(""), gateway)};
   TRY(call.who, authenticate(call.http, call.gateway.users(), settings, call.wall_now()));
+  for (auto& header : call.who.query_headers) call.http.headers.push_back(std::move(header));
   return {};
 }
 

@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import subprocess
+import urllib.request
 
 import pytest
 
@@ -65,6 +66,13 @@ def test_everyday(aws, home):
         "Contents") is None
     aws("s3", "rb", "--force", f"s3://{name}")
     assert name.encode() not in aws("s3", "ls")
+
+
+def test_presigned_url(aws, bucket):
+    """In us-east-1 the aws CLI signs it by Signature Version 2 by default."""
+    aws("s3", "cp", "-", f"s3://{bucket}/file", input=b"presigned")
+    with urllib.request.urlopen(aws("s3", "presign", f"s3://{bucket}/file").decode().strip(), timeout=60) as reply:
+        assert reply.read() == b"presigned"
 
 
 def test_big_file_in_parts(aws, bucket, big_file, home):

@@ -2,6 +2,7 @@
 import io
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from rig import BIG_BYTES, ODD_KEYS, sha256
@@ -59,6 +60,18 @@ def test_streams_without_a_length(nodes, bucket):
     out = io.BytesIO()
     nodes.boto3().download_fileobj(bucket, "stream", out)
     assert out.getvalue() == data
+
+
+def test_presigned_urls_and_forms(nodes, bucket):
+    """As boto3 makes them by default."""
+    url = nodes.boto3().generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "file", "ContentType": "a/b"})
+    assert requests.put(url, data=b"presigned", headers={"Content-Type": "a/b"}, timeout=60).status_code == 200
+    answer = requests.get(nodes.boto3().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "file"}),
+                          timeout=60)
+    assert (answer.content, answer.headers["Content-Type"]) == (b"presigned", "a/b")
+    form = nodes.boto3().generate_presigned_post(bucket, "form")
+    assert requests.post(form["url"], data=form["fields"], files={"file": b"posted"}, timeout=60).status_code == 204
+    assert nodes.boto3().get_object(Bucket=bucket, Key="form")["Body"].read() == b"posted"
 
 
 @pytest.mark.parametrize("key", ODD_KEYS)

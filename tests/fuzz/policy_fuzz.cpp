@@ -1,5 +1,6 @@
 // POST policies: the input is the policy document, or the fields of the form.
 // sources: s3gw/auth/post_policy.cpp s3gw/auth/digests.cpp s3gw/auth/sigv4.cpp s3gw/auth/encode.cpp
+// sources: s3gw/auth/sigv2.cpp s3gw/http/request.cpp
 // packages: libsodium libcrypto
 #include <sodium.h>
 

@@ -1,9 +1,9 @@
 // Authentication of any request head: method, target and headers are lines of the input. Nobody
 // gets in.
 //
-// packages: libsodium
-// sources: s3gw/auth/authenticate.cpp s3gw/auth/encode.cpp s3gw/auth/sigv4.cpp
-// sources: s3gw/http/request.cpp
+// packages: libsodium libcrypto libisal
+// sources: s3gw/auth/authenticate.cpp s3gw/auth/encode.cpp s3gw/auth/sigv2.cpp s3gw/auth/sigv4.cpp
+// sources: s3gw/auth/digests.cpp s3gw/http/request.cpp
 #include <sodium.h>
 
 #include "s3gw/auth/auth.h"
@@ -24,7 +24,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace covey;
   static const int ready = sodium_init();
   CHECK(ready >= 0);
-  static const FixedUsers users;
+  static const FixedUsers users = [] {
+    FixedUsers one;
+    one.add("A", "secret", "id", "name");
+    return one;
+  }();
   std::string_view input = text_of(data, size);
   (void)parse_query(input);
   if (auto decoded = percent_decode(input)) {

@@ -151,6 +151,73 @@ def test_presigned_by_boto(s3, bucket):
     assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"1", "c/d")
 
 
+def presigned_v2(client, operation, expires=60, **params):
+    """What boto3 makes by default in us-east-1: Signature Version 2."""
+    import boto3
+    from botocore.config import Config
+    keys = client._request_signer._credentials
+    old = boto3.client("s3", endpoint_url=client.meta.endpoint_url, region_name=client.meta.region_name,
+                       aws_access_key_id=keys.access_key, aws_secret_access_key=keys.secret_key,
+                       config=Config(signature_version="s3", s3={"addressing_style": "path"}))
+    url = old.generate_presigned_url(operation, Params=params, ExpiresIn=expires)
+    assert "AWSAccessKeyId=" in url
+    return url
+
+
+def test_presigned_v2(s3, bucket):
+    import requests
+    it = {"Bucket": bucket, "Key": "k e+y/ü//x"}
+    # What was signed as a header and stands in the query counts as sent.
+    url = presigned_v2(s3, "put_object", **it, ContentType="a/b", Metadata={"m": "1 2"}, ACL="public-read")
+    assert "x-amz-meta-m=" in url
+    assert requests.put(url, data=b"1", timeout=20).status_code == 200
+    head = s3.head_object(**it)
+    assert (head["ContentType"], head["Metadata"]) == ("a/b", {"m": "1 2"})
+    url = presigned_v2(s3, "put_object", **it, ContentType="a/b")
+    assert requests.put(url, data=b"12", headers={"Content-Type": "a/b"}, timeout=20).status_code == 200
+    url = presigned_v2(s3, "get_object", **it, ResponseContentType="c/d e", ResponseExpires="Thu, 01 Dec 1994 16:00:00 GMT")
+    answer = requests.get(url, headers={"Range": "bytes=1-"}, timeout=20)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (206, b"2", "c/d e")
+    url = presigned_v2(s3, "list_objects_v2", Bucket=bucket, Prefix="k")
+    assert b"<KeyCount>1</KeyCount>" in requests.get(url, timeout=20).content
+    upload = s3.create_multipart_upload(**it)["UploadId"]
+    url = presigned_v2(s3, "upload_part", **it, UploadId=upload, PartNumber=1)
+    assert requests.put(url, data=b"part", timeout=20).headers["etag"]
+    assert requests.delete(presigned_v2(s3, "abort_multipart_upload", **it, UploadId=upload), timeout=20).status_code == 204
+    assert requests.delete(presigned_v2(s3, "delete_object", **it), timeout=20).status_code == 204
+
+
+@pytest.mark.parametrize("change", [
+    lambda url: url.replace("/key?", "/other?"), lambda url: url + "&acl", lambda url: url + "&retention",
+    lambda url: url + "&response-content-type=text/html", lambda url: url + "&x-amz-acl=public-read",
+    lambda url: url + "&uploadId=1", lambda url: url.replace("Expires=", "Expires=1")])
+def test_presigned_v2_changed(s3, bucket, change):
+    import requests
+    s3.put_object(Bucket=bucket, Key="key", Body=b"x")
+    url = presigned_v2(s3, "get_object", Bucket=bucket, Key="key")
+    assert requests.get(url, timeout=20).content == b"x"
+    answer = requests.get(change(url), timeout=20)
+    assert (answer.status_code, b"<Code>SignatureDoesNotMatch<" in answer.content) == (403, True), answer.content
+    answer = requests.get(url, headers={"x-amz-meta-a": "1"}, timeout=20)
+    assert (answer.status_code, b"<Code>SignatureDoesNotMatch<" in answer.content) == (403, True), answer.content
+    assert requests.put(url, data=b"y", timeout=20).status_code == 403
+
+
+@pytest.mark.parametrize("query, message", [
+    ("Expires=soon&Signature=x&AWSAccessKeyId=y", b"Invalid date"), ("Expires=1&Signature=x&AWSAccessKeyId=y", b"expired"),
+    ("Signature=x", b"requires the Signature, Expires and AWSAccessKeyId"),
+    ("Expires=9999999999&Signature=x&AWSAccessKeyId=y", b"InvalidAccessKeyId")])
+def test_presigned_v2_malformed(wire, path, query, message):
+    answer = wire.plain("GET", path, [pair.split("=") for pair in query.split("&")])
+    assert answer.status == 403 and message in answer.body, answer
+
+
+def test_presigned_v2_with_a_line_break(wire, path):
+    answer = wire.plain("GET", path, [("Expires", "9999999999"), ("Signature", "x"), ("AWSAccessKeyId", wire.access),
+                                      ("content-type", "a\r\nx: y")])
+    assert answer.status == 403 and b"control characters" in answer.body, answer
+
+
 def test_presigned_method_is_signed(wire, path):
     refused(wire.plain("DELETE", path, wire.presign("GET", path)), 403, "SignatureDoesNotMatch")
 

@@ -153,3 +153,21 @@ TEST_CASE("percent escapes") {
   EXPECT(query->at(1).second.empty());
   EXPECT(query->at(2).second == "x y z");
 }
+
+TEST_CASE("a URL presigned by Version 2, as AWS's documentation has it") {
+  FixedUsers users = aws_users();
+  HttpRequest get;
+  get.method = "GET";
+  get.target = "/photos/puppy.jpg?AWSAccessKeyId=" + std::string(kAwsAccessKey) +
+               "&Expires=1175139620&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D";
+  get.headers.emplace_back("host", "johnsmith.s3.amazonaws.com");
+  AuthSettings settings;
+  auto ask = [&](int64_t now_s) {
+    auto who = authenticate(get, users, settings, WallTime{now_s * 1000});
+    return who ? who->identity.access_key : who.error().detail;
+  };
+  EXPECT(ask(1175139620) == "SignatureDoesNotMatch");  // signed for the bucket of a host
+  settings.host_bucket = "johnsmith";
+  EXPECT(ask(1175139620) == kAwsAccessKey);
+  EXPECT(ask(1175139621) == "AccessDenied");
+}
