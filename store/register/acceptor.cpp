@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/core/seeded_bug.h"
+
 namespace covey {
 
 TableSet::TableSet(const std::vector<const RegisterTable*>& tables) : all_(tables) {
@@ -70,7 +72,8 @@ Acceptor::Outcome Acceptor::learn(const RegisterKey& key, const Ballot& ballot) 
   auto state = partition(key.partition, after);
   if (!state) return refusal(state.error());
   // Only under exactly this promise: else a row accepted in between could be missed.
-  if (ballot != state->promised) return nack(state->promised, after);
+  const bool lenient = SEEDED_BUG("register-learn-below-promise");
+  if (ballot != state->promised && !lenient) return nack(state->promised, after);
   Outcome out = read(key, Want::kRow, Fence{});
   out.after = std::max(out.after, after);
   return out;
@@ -79,7 +82,8 @@ Acceptor::Outcome Acceptor::learn(const RegisterKey& key, const Ballot& ballot) 
 Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
                                    const std::vector<Attachment>& attachments, const Fence& fence,
                                    uint32_t epoch) {
-  if (auto refused = fenced(key.partition, fence)) return std::move(*refused);
+  if (auto refused = fenced(key.partition, fence))
+    if (!SEEDED_BUG("register-accept-unfenced")) return std::move(*refused);
   Outcome out;
   auto state = partition(key.partition, out.after);
   if (!state) return refusal(state.error());
@@ -94,8 +98,9 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   }
   const Ballot& ballot = entry.rank.ballot;
   const Rank at = *stored ? old->rank : state->floor;
-  if (ballot < state->promised) return nack(state->promised, out.after, at);
-  if (ballot.epoch != epoch)
+  const bool blind = SEEDED_BUG("register-accept-below-promise");
+  if (ballot < state->promised && !blind) return nack(state->promised, out.after, at);
+  if (ballot.epoch != epoch && !SEEDED_BUG("register-epoch-ignored"))
     return nack(Ballot{epoch, state->promised.counter, 0, 0}, out.after, at);
 
   if (!*stored) {

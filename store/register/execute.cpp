@@ -2,6 +2,7 @@
 // write whose answer was lost.
 #include <algorithm>
 
+#include "base/core/seeded_bug.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -48,7 +49,7 @@ Task<Result<RegisterTable::Write>> RegisterService::decide(const RegisterTable& 
     fresh = true;
   }
   auto write = table.apply(row_of(state.present, state.entry), mutation);
-  if (!write && !fresh) {
+  if (!write && !fresh && !SEEDED_BUG("register-cached-412")) {
     // A refusal rests on what a quorum says now, never on what was learnt before the request.
     auto learnt = co_await learn(key, ballot, deadline);
     if (!learnt) co_return fail(learnt.error().code, learnt.error().message, "again");
@@ -57,7 +58,8 @@ Task<Result<RegisterTable::Write>> RegisterService::decide(const RegisterTable& 
   }
   // A refusal may rest only on a chosen row; and a row made from one that is not may need
   // attachments that one replica has.
-  if (!state.chosen && (!write || !state.entry.names.empty())) {
+  const bool hasty = SEEDED_BUG("register-412-on-unchosen") && !write;
+  if (!state.chosen && !hasty && (!write || !state.entry.names.empty())) {
     SendResult sent = co_await recommit(key, state, ballot, Fence{}, deadline);
     if (sent.sending != Sending::kChosen)
       co_return fail(ErrorCode::kUnavailable, sent.error.message, "again");
@@ -131,10 +133,14 @@ Task<Result<std::string>> RegisterService::execute_locked(RegisterKey key, std::
       case Sending::kRefused: drop(key.partition, ballot); continue;  // never sent
       case Sending::kFloor: saw(sent.floor.ballot); [[fallthrough]];
       case Sending::kInDoubt: {
-        drop(key.partition, ballot);
+        if (SEEDED_BUG("register-in-doubt-forgotten"))
+          co_return fail(ErrorCode::kUnknownOutcome, "the ballot is kept");
+        if (!SEEDED_BUG("register-look-up-same-ballot")) drop(key.partition, ballot);
         Found found = co_await look_up(key, mutation.operation, attempt, sent.only_here,
                                        mutation.fence, deadline);
         if (found == Found::kYes) co_return std::move(write->reply);
+        if (found == Found::kUnknown && SEEDED_BUG("register-unknown-is-conflict"))
+          found = Found::kNo;
         if (found == Found::kUnknown)
           co_return fail(ErrorCode::kUnknownOutcome,
                          "the write may or may not have happened: read the key to see");
@@ -164,7 +170,7 @@ Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, Operation
   while (runtime_.clock.now() < deadline && !scope_.stop_requested()) {
     auto ballot = co_await hold(key.partition, deadline);
     if (!ballot) break;
-    if (*ballot <= attempt.ballot) {
+    if (*ballot <= attempt.ballot && !SEEDED_BUG("register-look-up-same-ballot")) {
       drop(key.partition, *ballot);
       continue;
     }
@@ -183,7 +189,8 @@ Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, Operation
     if (!found && at >= attempt && !unseen) co_return Found::kUnknown;
     // Only a chosen row above the attempt hides it for good: one that is not may lie on a replica
     // that the next holder does not hear, while it hears this one. So that is re-committed first.
-    if (!found && at >= attempt && state->present && state->chosen) co_return Found::kNo;
+    const bool hidden = state->chosen || SEEDED_BUG("register-look-up-beneath-unchosen");
+    if (!found && at >= attempt && state->present && hidden) co_return Found::kNo;
     Fence under = found ? fence : Fence{};
     SendResult sent = co_await recommit(key, std::move(*state), *ballot, under, deadline);
     if (sent.sending == Sending::kChosen) co_return found ? Found::kYes : Found::kNo;
@@ -232,7 +239,9 @@ Task<Status> RegisterService::settle_locked(RegisterKey key, Rank above, TimePoi
     auto state = co_await learn(key, ballot, deadline);
     if (state) {
       bool stands = !state->present || above < state->entry.rank || above == Rank{};
-      if (state->on_quorum && stands) {
+      const bool enough =
+          state->on_quorum || (state->chosen && SEEDED_BUG("register-settle-flagged"));
+      if (enough && stands) {
         if (state->present) note_committed(key, state->entry.rank);
         co_return Status();
       }

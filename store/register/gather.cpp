@@ -1,6 +1,7 @@
 // Placement of partitions, and asking several replicas at once.
 #include <algorithm>
 
+#include "base/core/seeded_bug.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -25,6 +26,8 @@ Result<RegisterService::PlaceRef> RegisterService::place(PartitionId partition) 
     made->epoch = layout->epoch;
     made->sets = replica_sets(*layout, partition);
     made->all = made->sets.all();
+    if (layout->joint() && SEEDED_BUG("register-joint-quorum-of-new"))
+      made->sets.current = made->sets.next;
     made->self_in = std::find(made->all.begin(), made->all.end(), self_) != made->all.end();
     made->alone = made->self_in && made->all.size() == 1;
     known = std::move(made);
@@ -50,7 +53,11 @@ std::vector<NodeId> RegisterService::nearest(const Place& place) const {
 Task<Reply> RegisterService::finish(Acceptor::Outcome outcome) {
   Status done;
   if (!outcome.batch.empty()) {
-    done = co_await kv_.write(std::move(outcome.batch));
+    if (SEEDED_BUG("register-ack-before-sync")) {
+      done = kv_.write_unlogged(std::move(outcome.batch));
+    } else {
+      done = co_await kv_.write(std::move(outcome.batch));
+    }
   } else if (outcome.after != 0) {
     done = co_await kv_.durable(outcome.after);
   }
@@ -110,7 +117,12 @@ Task<void> RegisterService::pause(Duration min) {
 
 Acceptor::Outcome RegisterService::step(const Request& q) {
   switch (q.verb) {
-    case Verb::kPrepare: return acceptor_.prepare(q.key.partition, q.ballot);
+    case Verb::kPrepare: {
+      Acceptor::Outcome out = acceptor_.prepare(q.key.partition, q.ballot);
+      if (SEEDED_BUG("register-promise-unsynced") && !out.batch.empty())
+        (void)kv_.write_unlogged(std::exchange(out.batch, WriteBatch()));
+      return out;
+    }
     case Verb::kLearn: return acceptor_.learn(q.key, q.ballot);
     case Verb::kAccept: return acceptor_.accept(q.key, q.entry, q.attachments, q.fence, epoch());
     case Verb::kRead: return acceptor_.read(q.key, q.want, q.fence);

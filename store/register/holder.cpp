@@ -5,6 +5,7 @@
 // pinned: whoever comes next prepares above and learns.
 #include <algorithm>
 
+#include "base/core/seeded_bug.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -168,7 +169,8 @@ Task<Result<RegisterService::KeyState>> RegisterService::judge(RegisterKey key, 
       if (got.reply.answer != Answer::kYes) continue;
       yes.push_back(got.from);
       if (!got.reply.present) floor = std::max(floor, got.reply.floor);
-      if (!highest || got.reply.entry.rank > highest->reply.entry.rank) highest = &got;
+      bool higher = highest && got.reply.entry.rank > highest->reply.entry.rank;
+      if (!highest || (higher && !SEEDED_BUG("register-learn-first-reply"))) highest = &got;
     }
     if (at->sets.quorum(yes)) {
       if (highest->reply.present && floor >= highest->reply.entry.rank && asked_again < 3) {
@@ -286,7 +288,8 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
   // relay of the row, and a later row taken its place since.
   size_t without = 0;
   for (const Got& got : gather->got)
-    without += got.reply.answer == Answer::kNack && got.reply.floor < result.rank ? 1 : 0;
+    if (got.reply.answer == Answer::kNack)
+      without += got.reply.floor < result.rank || SEEDED_BUG("register-refusal-is-absence") ? 1 : 0;
   result.only_here = without + 1 == at->all.size();
   co_return result;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/limits.h"
+#include "base/core/seeded_bug.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -151,7 +152,7 @@ Task<Result<RangePage>> RegisterService::range_once(RangeQuery query, PlaceRef a
     answered.insert(answered.end(), differ.begin(), differ.end());
     if (at->sets.quorum(answered)) break;
   }
-  if (at->sets.quorum(agree)) {
+  if (at->sets.quorum(agree) || SEEDED_BUG("register-listing-unsettled")) {
     PageMaker maker(query);
     for (Visit& visit : mine->visits)
       if (visit.live && !maker.add(std::move(visit.key), std::move(visit.row))) break;
@@ -231,7 +232,7 @@ Task<Result<RangePage>> RegisterService::settle_range(RangeQuery query, Reply mi
       continue;
     }
     bool skipped = (both.mine && both.mine->skipped) || (both.theirs && both.theirs->skipped);
-    if (skipped) {
+    if (skipped && !SEEDED_BUG("register-prefix-lost")) {
       // This key hid the rest of its prefix from a walk, and it is gone: look again behind it.
       maker.page.truncated = true;
       maker.page.next = key + '\0';

@@ -2,6 +2,7 @@
 // they differ, the highest row is relayed unchanged, or the partition's holder settles the key.
 #include <algorithm>
 
+#include "base/core/seeded_bug.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -171,6 +172,8 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
   TimePoint until = std::min(deadline, runtime_.clock.after(kReadStep));
   auto found = co_await fetch(key, judged.highest_at, Want::kAll, fence, until);
   if (!found || !found->present || found->entry.rank != judged.rank) co_return again();
+  if (SEEDED_BUG("register-relay-skipped"))
+    co_return co_await result_of(std::move(key), std::move(*found), with_inline, deadline);
   Request request;
   request.verb = Verb::kAccept;
   request.epoch = at->epoch;

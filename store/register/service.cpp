@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/core/seeded_bug.h"
+
 namespace covey {
 
 namespace {
@@ -65,7 +67,7 @@ Task<Result<std::unique_ptr<RegisterService>>> RegisterService::open(
     service->boot_ = r.u32();
     if (!r.done()) co_return fail(ErrorCode::kCorrupt, "the stored boot epoch is malformed");
   }
-  ++service->boot_;
+  if (service->boot_ == 0 || !SEEDED_BUG("register-boot-reused")) ++service->boot_;
   std::string value;
   Writer w(value);
   w.u32(service->boot_);
@@ -267,6 +269,8 @@ Task<Reply> RegisterService::serve_proposal(NodeId from, Request request) {
   const uint64_t number = request.number;
   ProposalBook::Met met = proposed_.meet(from, boot, number);
   if (!met.served) co_return refuse(ErrorCode::kTimeout, "a proposal came too late");
+  if (!met.first && SEEDED_BUG("register-proposal-twice"))
+    co_return co_await serve_placed(std::move(request));
   if (met.first) {
     Reply reply = co_await serve_placed(std::move(request));
     proposed_.finish(from, boot, number, met.served, reply);
@@ -282,7 +286,7 @@ Task<Reply> RegisterService::serve_placed(Request request) {
   auto at = place(request.key.partition);
   if (!at || scope_.stop_requested())
     co_return refuse(ErrorCode::kUnavailable, "this node does not serve the partition now");
-  if (request.epoch != (*at)->epoch) {
+  if (request.epoch != (*at)->epoch && !SEEDED_BUG("register-epoch-ignored")) {
     Reply other;
     other.answer = Answer::kEpoch;
     other.epoch = (*at)->epoch;
