@@ -21,11 +21,11 @@ Acceptor::Outcome refusal(const Error& error) {
 
 namespace {
 
-Acceptor::Outcome nack(const Ballot& promised, KvVersion after, const Rank& at = Rank{}) {
+Acceptor::Outcome nack(const Ballot& promised, KvVersion after, bool never = false) {
   Acceptor::Outcome out;
   out.reply.answer = Answer::kNack;
   out.reply.promised = promised;
-  out.reply.floor = at;
+  out.reply.never = never;
   out.after = after;
   return out;
 }
@@ -62,6 +62,7 @@ Acceptor::Outcome Acceptor::prepare(PartitionId id, const Ballot& ballot) {
   if (ballot < state->promised) return nack(state->promised, out.after);
   out.reply.promised = ballot;
   if (ballot == state->promised) return out;
+  taken_.try_emplace(id, Taken{state->promised, {}});
   state->promised = ballot;
   out.batch.put(partition_store_key(id), encode_partition_state(*state));
   return out;
@@ -77,6 +78,30 @@ Acceptor::Outcome Acceptor::learn(const RegisterKey& key, const Ballot& ballot) 
   Outcome out = read(key, Want::kRow, Fence{});
   out.after = std::max(out.after, after);
   return out;
+}
+
+void Acceptor::took(PartitionId id, const Ballot& promised, const Rank& rank) {
+  Taken& taken = taken_.try_emplace(id, Taken{promised, {}}).first->second;
+  for (Rank& top : taken.tops) {
+    if (top.ballot != rank.ballot) continue;
+    top.seq = std::max(top.seq, rank.seq);
+    return;
+  }
+  taken.tops.push_back(rank);
+  if (taken.tops.size() <= kTakenBallotsMax) return;
+  taken.since = taken.tops.front().ballot;
+  taken.tops.erase(taken.tops.begin());
+}
+
+// The rank's ballot was promised after this process began to count, and every row that it took
+// under the ballot came earlier in the holder's order. (A row that an earlier process took had its
+// ballot promised with it.)
+bool Acceptor::never_took(PartitionId id, const Rank& rank) const {
+  auto taken = taken_.find(id);
+  if (taken == taken_.end() || rank.ballot <= taken->second.since) return false;
+  for (const Rank& top : taken->second.tops)
+    if (top.ballot == rank.ballot) return top.seq < rank.seq;
+  return true;
 }
 
 Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
@@ -98,10 +123,11 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   }
   const Ballot& ballot = entry.rank.ballot;
   const Rank at = *stored ? old->rank : state->floor;
+  const bool never = at < entry.rank || never_took(key.partition, entry.rank);
   const bool blind = SEEDED_BUG("register-accept-below-promise");
-  if (ballot < state->promised && !blind) return nack(state->promised, out.after, at);
+  if (ballot < state->promised && !blind) return nack(state->promised, out.after, never);
   if (ballot.epoch != epoch && !SEEDED_BUG("register-epoch-ignored"))
-    return nack(Ballot{epoch, state->promised.counter, 0, 0}, out.after, at);
+    return nack(Ballot{epoch, state->promised.counter, 0, 0}, out.after, never);
 
   if (!*stored) {
     if (entry.rank <= state->floor) {
@@ -113,7 +139,7 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
     if (entry.rank <= old->rank) {
       // The same row again, or superseded by a later row of the same holder: an ack either way.
       if (ballot == old->rank.ballot) return out;
-      return nack(old->rank.ballot, out.after, at);
+      return nack(old->rank.ballot, out.after, never);
     }
     const RegisterTable* table = tables_.find(key.table);
     if (table && !old->tombstone) {
@@ -122,6 +148,7 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
       table->on_replace(key, old->row, fresh, out.batch);
     }
   }
+  took(key.partition, state->promised, entry.rank);
   if (ballot > state->promised) {
     state->promised = ballot;
     out.batch.put(partition_store_key(key.partition), encode_partition_state(*state));

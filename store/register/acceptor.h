@@ -4,12 +4,15 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <vector>
 
 #include "store/meta/kv.h"
 #include "store/register/messages.h"
 
 namespace covey {
+
+inline constexpr size_t kTakenBallotsMax = 4;  // per partition
 
 // The tables this node knows, by id.
 class TableSet {
@@ -79,9 +82,19 @@ class Acceptor {
   std::optional<Outcome> fenced(PartitionId partition, const Fence& fence);
 
  private:
+  // What this process took for a partition: the highest row under each of the last ballots above
+  // `since`.
+  struct Taken {
+    Ballot since;
+    std::vector<Rank> tops;  // oldest ballot first
+  };
+  void took(PartitionId partition, const Ballot& promised, const Rank& rank);
+  bool never_took(PartitionId partition, const Rank& rank) const;
+
   Kv& kv_;
   const TableSet& tables_;
   std::vector<uint64_t> changes_;  // by partition
+  std::map<PartitionId, Taken> taken_;
 };
 
 // A failure of this replica as an answer.

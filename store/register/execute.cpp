@@ -180,7 +180,9 @@ Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, Operation
       continue;
     }
     bool found = contains(state->entry, operation);
-    if (found && state->chosen) {
+    // Under a fence it is not enough that the row stands: somebody may have carried it on without
+    // one, after the bucket had changed. A quorum has to take it under this fence.
+    if (found && state->chosen && fence.bucket.is_zero()) {
       remember(register_store_key(key), *state);
       co_return Found::kYes;
     }

@@ -289,7 +289,7 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
   size_t without = 0;
   for (const Got& got : gather->got)
     if (got.reply.answer == Answer::kNack)
-      without += got.reply.floor < result.rank || SEEDED_BUG("register-refusal-is-absence") ? 1 : 0;
+      without += got.reply.never || SEEDED_BUG("register-refusal-is-absence") ? 1 : 0;
   result.only_here = without + 1 == at->all.size();
   co_return result;
 }

@@ -243,7 +243,7 @@ std::string encode_reply(const Reply& reply) {
   Writer w(out);
   w.u8(static_cast<uint8_t>(reply.answer));
   switch (reply.answer) {
-    case Answer::kNack: write_ballot(w, reply.promised), write_rank(w, reply.floor); return out;
+    case Answer::kNack: write_ballot(w, reply.promised), w.u8(reply.never ? 1 : 0); return out;
     case Answer::kFloor: write_rank(w, reply.floor); return out;
     case Answer::kStale: return out;
     case Answer::kBoot:
@@ -273,7 +273,7 @@ Result<Reply> decode_reply(std::string_view bytes) {
   bool good = r.ok() && answer >= 1 && answer <= static_cast<uint8_t>(Answer::kBoot);
   reply.answer = good ? static_cast<Answer>(answer) : Answer::kError;
   switch (reply.answer) {
-    case Answer::kNack: reply.promised = read_ballot(r), reply.floor = read_rank(r); break;
+    case Answer::kNack: reply.promised = read_ballot(r), reply.never = r.u8() == 1; break;
     case Answer::kFloor: reply.floor = read_rank(r); break;
     case Answer::kStale: break;
     case Answer::kBoot:

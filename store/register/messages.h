@@ -93,9 +93,8 @@ struct Reply {
   Answer answer = Answer::kYes;
   uint32_t epoch = 0;
   Ballot promised;
-  // Of a missing key; of a Nack to an Accept: the key's rank there, or its floor if it is missing.
-  // What is above that has never been accepted there, and with the Nack never will be.
-  Rank floor;
+  Rank floor;          // of a missing key
+  bool never = false;  // of a Nack to an Accept: the replica has never accepted this very row
   bool present = false;
   bool has_entry = false;  // else only rank, tombstone and committed of `entry` are set
   Entry entry;

@@ -25,7 +25,7 @@ Fence Clients::fence_of(PartitionId p, SimRng* rng) const {
   if (!fences_) return fence;
   fence.bucket.bytes[0] = static_cast<uint8_t>(p + 1);
   fence.generation = history_.fence_asked[p];
-  if (rng->chance(0.1) && fence.generation > 1) --fence.generation;
+  if (!calm_ && rng->chance(0.1) && fence.generation > 1) --fence.generation;
   return fence;
 }
 

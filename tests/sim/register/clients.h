@@ -35,6 +35,8 @@ class Clients {
   Task<bool> list(std::shared_ptr<RegisterIncarnation> at, PartitionId p, size_t limit, bool fold,
                   SimRng* rng);
   Task<bool> raise_fence(std::shared_ptr<RegisterIncarnation> at, PartitionId p);
+  // From now on requests carry the newest generation only.
+  void calm_down() { calm_ = true; }
   // A value that nobody else writes.
   int fresh_value() { return ++values_; }
   const std::string& last_error() const { return last_error_; }
@@ -51,6 +53,7 @@ class Clients {
   std::vector<std::unique_ptr<RegisterNode>>& nodes_;
   History& history_;
   bool fences_;
+  bool calm_ = false;
   Complain complain_;
   int values_ = 0;
   std::string last_error_;

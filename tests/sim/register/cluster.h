@@ -56,7 +56,6 @@ class RegisterCluster {
 
   Options options_;
   bool good_ = true;
-  bool calm_ = false;  // the faults have ended
   SimLoop loop_;
   SimRng rng_;
   SimNetwork net_;

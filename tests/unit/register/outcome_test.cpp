@@ -122,7 +122,60 @@ Outcome doubled_accept() {
   return out;
 }
 
+// A's row lies on A alone, and B and C refuse it for good. B's row under a higher ballot lies on B
+// alone: it hides A's from whoever hears B, but not from whoever hears A and C.
+Outcome hidden_by_an_unchosen_row() {
+  Three three;
+  three.holds(Three::kA);
+  three.holds(Three::kB);
+  three.fate = [&](int from, int to, bool reply, Verb verb) -> Delays {
+    if (!reply && verb == Verb::kAccept && from == Three::kB) return lost();
+    if (from == Three::kB && to == Three::kA && three.at_ms() < 290) return lost();
+    if (!reply && verb == Verb::kAccept && from == Three::kA && three.at_ms() < 200)
+      return in_ms(300);
+    // A learns from itself and B.
+    if (!reply && verb == Verb::kLearn && from == Three::kA && to == Three::kC &&
+        three.at_ms() > 200)
+      return lost();
+    return in_ms(1);
+  };
+  three.begin();
+  Outcome out;
+  Scope scope;
+  scope.spawn(three.write_into(Three::kA, NumberTable::create(1), &out.answer));
+  three.loop.run_for(milliseconds(100));
+  std::optional<Result<std::string>> other;
+  scope.spawn(three.write_into(Three::kB, NumberTable::put(2), &other));
+  EXPECT(three.loop.run_until([&] { return out.answer.has_value(); }, std::chrono::seconds(10)));
+  three.node(Three::kB).crash();
+  three.fate = nullptr;
+  three.net.script = nullptr;
+  out.read_after = three.read(Three::kC);
+  three.loop.run(scope.join());
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("a write answered 'not written' stays unwritten, whoever reads next") {
+  Outcome out = hidden_by_an_unchosen_row();
+  EXPECT(out.answer->is(ErrorCode::kConflict));
+  EXPECT(out.read_after == 2);
+}
+
+#ifdef COVEY_SEEDED_BUGS
+TEST_CASE("these scenarios show the bugs that they are there for") {
+  covey::seeded_bug = "register-look-up-beneath-unchosen";
+  Outcome hidden = hidden_by_an_unchosen_row();
+  EXPECT(hidden.answer->is(ErrorCode::kConflict));
+  EXPECT(hidden.read_after == 1);  // 'not written', and yet there
+  covey::seeded_bug = "register-refusal-is-absence";
+  Outcome doubled = doubled_accept();
+  EXPECT(doubled.answer->is(ErrorCode::kConflict));
+  EXPECT(doubled.read_meanwhile == 1);
+  covey::seeded_bug = "";
+}
+#endif
 
 TEST_CASE("a write that was refused everywhere else may still have been chosen before") {
   Outcome out = doubled_accept();
