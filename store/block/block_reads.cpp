@@ -18,13 +18,15 @@ constexpr Duration kRepairTimeout = std::chrono::seconds(10);
 
 Task<Result<Blob>> BlockService::get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                                      TimePoint deadline) {
-  auto local = co_await segments_.get(id, offset, size);
+  BlockKey key{home, id};
+  auto local = co_await segments_.get(key, offset, size);
   if (local) co_return std::move(local->bytes);
   if (local.is(ErrorCode::kInvalid)) co_return tl::unexpected<Error>(std::move(local).error());
   std::vector<NodeId> replicas = replicas_of(home).all();
   bool ours = std::find(replicas.begin(), replicas.end(), peers_.self()) != replicas.end();
   BlockMessage message;
   message.kind = BlockMessageKind::kGet;
+  message.home = home;
   message.id = id;
   message.offset = offset;
   message.size = size;
@@ -84,7 +86,8 @@ Task<Result<Blob>> BlockService::read_elsewhere(PartitionId home, BlockMessage m
     }
     ++answered;
     if (read->bytes) {
-      if (ours && repairs_.try_acquire()) scope_.spawn(repair(nodes[asked - 1], message.id));
+      if (ours && repairs_.try_acquire())
+        scope_.spawn(repair(nodes[asked - 1], {home, message.id}));
       co_return std::move(read->bytes);
     }
     if (read->bytes.is(ErrorCode::kNotFound)) ++missing;
@@ -94,22 +97,9 @@ Task<Result<Blob>> BlockService::read_elsewhere(PartitionId home, BlockMessage m
 }
 
 // This node should have a copy and has none, or had a bad one.
-Task<void> BlockService::repair(NodeId from, BlockId id) {
-  BlockMessage ask;
-  ask.kind = BlockMessageKind::kFetch;
-  ask.id = id;
-  PeerMessage request;
-  request.head = encode_block_message(ask);
-  auto reply = co_await peers_.call(from, PeerService::kBlock, std::move(request),
-                                    runtime_.clock.after(kRepairTimeout));
-  if (reply) {
-    auto message = decode_block_message(reply->head);
-    bool good = message && message->id == id && crc32c(reply->body.view()) == message->crc;
-    if (good) {
-      Status put = co_await put_here(std::move(*message), std::move(reply->body));
-      if (!put) log_debug("a block was not repaired: {}", to_string(put.error()));
-    }
-  }
+Task<void> BlockService::repair(NodeId from, BlockKey key) {
+  Status fetched = co_await fetch(from, key, runtime_.clock.after(kRepairTimeout));
+  if (!fetched) log_debug("a block was not repaired: {}", to_string(fetched.error()));
   repairs_.release();
 }
 

@@ -15,19 +15,10 @@ namespace {
 constexpr size_t kIncomingKiB = 64 * 1024;
 constexpr size_t kRepairsMax = 4;
 constexpr size_t kYoungMax = 65536;
-constexpr size_t kDebtsPerRound = 1024;
 constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kRound = std::chrono::seconds(5);
-constexpr Duration kYoungFor = std::chrono::seconds(15);
-constexpr Duration kSettleTimeout = std::chrono::seconds(10);
 
 size_t kib(size_t bytes) { return std::max<size_t>(1, (bytes + kKiB - 1) / kKiB); }
-
-uint64_t hash_of(const BlockId& id) {
-  uint64_t hash;
-  std::memcpy(&hash, id.version.bytes.data(), sizeof hash);
-  return hash ^ (id.index * 0x9e3779b97f4a7c15ull);
-}
 
 }  // namespace
 
@@ -45,32 +36,18 @@ BlockService::BlockService(Runtime runtime, Scope& scope, Kv& kv, Peers& peers,
   peers.serve(PeerService::kBlock, *this);
 }
 
-std::string BlockService::debt_key(const BlockId& id) {
-  std::string key(1, static_cast<char>(TableId::kBlockDebts));
-  key.append(id.version.view());
-  Writer(key).u32_be(id.index);
-  return key;
-}
-
 ReplicaSets BlockService::replicas_of(PartitionId home) const {
   return replica_sets(*topology_.layout(), home % topology_.layout()->current.partitions());
 }
 
-void BlockService::recovered(BlockId id) {
-  WriteBatch batch;
-  batch.put(debt_key(id), "");
-  Status kept = kv_.write_unlogged(std::move(batch));
-  if (!kept) log_warn("a recovered block's copies are not checked: {}", to_string(kept.error()));
-}
-
 Task<Status> BlockService::put_here(BlockMessage message, Blob payload) {
+  BlockKey key{message.home, message.id};
   WriteBatch batch;
-  batch.put(debt_key(message.id), "");
+  batch.put(debt_key(key), "");
   if (young_.size() >= kYoungMax) young_.clear();
   young_[hash_of(message.id)] = runtime_.clock.now();
-  // The home travels in the record; the debt worker needs it beside the id.
-  co_return co_await segments_.put(message.id, std::move(message.owner), message.home,
-                                   std::move(payload), std::move(batch));
+  co_return co_await segments_.put(key, std::move(message.owner), std::move(payload),
+                                   std::move(batch));
 }
 
 Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
@@ -92,6 +69,7 @@ Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload,
 Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
                                TimePoint deadline) {
   ReplicaSets sets = replicas_of(home);
+  uint32_t epoch = topology_.layout()->epoch;
   std::vector<NodeId> replicas = sets.all();
   BlockMessage message;
   message.kind = BlockMessageKind::kPut;
@@ -99,9 +77,10 @@ Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, B
   message.home = home;
   message.owner = std::move(owner);
   if (replicas.size() == 1 && replicas[0] == peers_.self()) {
-    CO_TRY_STATUS(co_await segments_.put(id, std::move(message.owner), home, std::move(payload),
-                                         WriteBatch()));
-    co_return Status();
+    BlockKey key{home, id};
+    WriteBatch no_debt;
+    co_return co_await segments_.put(key, std::move(message.owner), std::move(payload),
+                                     std::move(no_debt));
   }
   message.crc = crc32c(payload.view());
   auto acks = std::make_shared<Mailbox<Ack>>();
@@ -127,47 +106,44 @@ Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, B
   }
   // Named: arguments are evaluated in no fixed order, and one of them is moved from.
   size_t missing = replicas.size() - answered;
+  BlockKey key{home, id};
   if (have.size() == answered)
-    scope_.spawn(await_rest(std::move(acks), missing, std::move(replicas), id));
+    scope_.spawn(await_rest(std::move(acks), missing, std::move(replicas), key, epoch));
   co_return Status();
 }
 
-// When every replica has the block nobody owes anything; otherwise the debts stay.
+// When every replica has the block nobody owes anything; otherwise the debts stay. They also stay
+// where another layout has been adopted: its replicas may be others.
 Task<void> BlockService::await_rest(std::shared_ptr<Mailbox<Ack>> acks, size_t missing,
-                                    std::vector<NodeId> replicas, BlockId id) {
+                                    std::vector<NodeId> replicas, BlockKey key, uint32_t epoch) {
   for (; missing > 0; --missing) {
     Ack ack = co_await acks->next();
     if (!ack.status) co_return;
   }
   BlockMessage message;
   message.kind = BlockMessageKind::kSettled;
-  message.ids.push_back(id);
+  message.home = key.home;
+  message.ids.push_back(key.id);
+  message.epoch = epoch;
   std::string head = encode_block_message(message);
   for (const NodeId& node : replicas) {
     if (node != peers_.self()) peers_.tell(node, PeerService::kBlock, head);
   }
-  settled(message.ids);
+  settled(message);
 }
 
-void BlockService::settled(const std::vector<BlockId>& ids) {
-  WriteBatch batch;
-  for (const BlockId& id : ids) {
-    batch.erase(debt_key(id));
-    young_.erase(hash_of(id));
-  }
-  Status erased = kv_.write_unlogged(std::move(batch));
-  if (!erased) log_debug("debts stay for now: {}", to_string(erased.error()));
+Task<Status> BlockService::drop_local(PartitionId home, VersionId version) {
+  return segments_.drop(home, version);
 }
 
-Task<Status> BlockService::drop_local(VersionId version) { return segments_.drop(version); }
-
-Task<Result<std::vector<Blocks::LocalVersion>>> BlockService::local_versions(VersionId after,
+Task<Result<std::vector<Blocks::LocalVersion>>> BlockService::local_versions(PartitionId home,
+                                                                             VersionId after,
                                                                              Duration min_age,
                                                                              size_t limit) {
   // Segments sealed by an earlier process are older than this one; so nothing younger than it
   // counts.
   if (runtime_.clock.now() - started_ < min_age) co_return std::vector<LocalVersion>();
-  co_return co_await segments_.versions(after, limit);
+  co_return co_await segments_.versions(home, after, limit);
 }
 
 Blocks::Usage BlockService::usage() const {
@@ -184,6 +160,7 @@ Blocks::Usage BlockService::usage() const {
 Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
   CO_TRY(BlockMessage message, decode_block_message(request.head));
   PeerMessage reply;
+  BlockKey key{message.home, message.id};
   switch (message.kind) {
     case BlockMessageKind::kPut: {
       if (crc32c(request.body.view()) != message.crc)
@@ -198,25 +175,31 @@ Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
     }
     case BlockMessageKind::kGet: {
       CO_TRY(SegmentStore::Stored stored,
-             co_await segments_.get(message.id, message.offset, message.size));
+             co_await segments_.get(key, message.offset, message.size));
       Writer(reply.head).u32(crc32c(stored.bytes.view()));
       reply.body = std::move(stored.bytes);
       co_return reply;
     }
     case BlockMessageKind::kHas:
       // A refused version is as good as there: it must not be sent.
-      reply.head = segments_.has(message.id) || segments_.refused(message.id.version) ? "1" : "0";
+      for (const BlockId& id : message.ids) {
+        BlockKey one{message.home, id};
+        reply.head += segments_.has(one) || segments_.refused(id.version) ? '1' : '0';
+      }
       co_return reply;
     case BlockMessageKind::kFetch: {
-      CO_TRY(auto record, co_await segments_.read_record(message.id));
-      message.home = record.first.home;
+      CO_TRY(auto record, co_await segments_.read_record(key));
       message.owner = record.first.owner;
       message.crc = crc32c(record.second.view());
       reply.head = encode_block_message(message);
       reply.body = std::move(record.second);
       co_return reply;
     }
-    case BlockMessageKind::kSettled: settled(message.ids); co_return reply;
+    case BlockMessageKind::kSettled: settled(message); co_return reply;
+    case BlockMessageKind::kList: {
+      CO_TRY(reply.head, serve_list(message));
+      co_return reply;
+    }
   }
   co_return fail(ErrorCode::kInvalid, "an unknown block message");
 }
@@ -239,94 +222,6 @@ Task<void> BlockService::run() {
     space_ = sum;
     go_on = co_await scope_.sleep(runtime_.clock, kRound);
   }
-}
-
-Task<Result<size_t>> BlockService::settle_debts() {
-  std::vector<BlockId> owed;
-  uint64_t count = 0;
-  std::string begin(1, static_cast<char>(TableId::kBlockDebts));
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockDebts) + 1));
-  auto rows = kv_.scan(begin, end);
-  TimePoint now = runtime_.clock.now();
-  for (; rows->valid(); rows->next()) {
-    Reader r(rows->key().substr(1));
-    BlockId id;
-    id.version = VersionId::from_bytes(r.raw(VersionId::kSize)).value_or(VersionId{});
-    id.index = r.u32_be();
-    auto young = young_.find(hash_of(id));
-    if (young != young_.end() && now - young->second < kYoungFor) continue;
-    ++count;
-    // On from where the last round ended: debts to a node that is away must not hide the others.
-    if (debt_cursor_ < id && owed.size() < kDebtsPerRound) owed.push_back(id);
-  }
-  CO_TRY_STATUS(rows->status());
-  rows.reset();
-  debts_ = count;
-  debt_cursor_ = owed.size() == kDebtsPerRound ? owed.back() : BlockId();
-  auto away = std::make_shared<std::set<NodeId>>();
-  size_t done = 0;
-  for (const BlockId& id : owed) {
-    if (scope_.stop_requested()) break;
-    auto settled_one = co_await settle(id, away);
-    if (!settled_one) log_debug("a debt stays: {}", to_string(settled_one.error()));
-    if (settled_one && *settled_one) {
-      ++done;
-      if (debts_ > 0) --debts_;
-    }
-  }
-  co_return done;
-}
-
-// Makes sure that every replica has the block. True: settled. `away`: replicas that did not answer
-// in this round; they are not asked again, and the others get their copies meanwhile.
-Task<Result<bool>> BlockService::settle(BlockId id, std::shared_ptr<std::set<NodeId>> away) {
-  std::vector<BlockId> one;
-  one.push_back(id);
-  if (!segments_.has(id)) {  // dropped, or set aside: nothing to give
-    settled(one);
-    co_return true;
-  }
-  CO_TRY(RecordHead head, co_await segments_.head_of(id));
-  bool all = true;
-  for (const NodeId& node : replicas_of(head.home).all()) {
-    if (node == peers_.self()) continue;
-    if (away->contains(node) || !topology_.alive(node)) {
-      all = false;
-      continue;
-    }
-    Status brought = co_await bring(id, node);
-    if (brought) continue;
-    log_debug("{} does not take a block: {}", short_name(node), to_string(brought.error()));
-    away->insert(node);
-    all = false;
-  }
-  if (all) settled(one);
-  co_return all;
-}
-
-// The node has the block when it completes, or has refused its version.
-Task<Status> BlockService::bring(BlockId id, NodeId node) {
-  BlockMessage message;
-  message.id = id;
-  message.kind = BlockMessageKind::kHas;
-  PeerMessage ask;
-  ask.head = encode_block_message(message);
-  CO_TRY(PeerMessage has, co_await peers_.call(node, PeerService::kBlock, std::move(ask),
-                                               runtime_.clock.after(kSettleTimeout)));
-  if (has.head == "1") co_return Status();
-  CO_TRY(auto record, co_await segments_.read_record(id));
-  message.kind = BlockMessageKind::kPut;
-  message.home = record.first.home;
-  message.owner = std::move(record.first.owner);
-  message.crc = crc32c(record.second.view());
-  PeerMessage push;
-  push.head = encode_block_message(message);
-  push.body = std::move(record.second);
-  auto pushed = co_await peers_.call(node, PeerService::kBlock, std::move(push),
-                                     runtime_.clock.after(kSettleTimeout));
-  if (!pushed && !pushed.is(ErrorCode::kStale))
-    co_return tl::unexpected<Error>(std::move(pushed).error());
-  co_return Status();
 }
 
 }  // namespace covey

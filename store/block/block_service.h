@@ -35,16 +35,31 @@ class BlockService : public Blocks, public PeerHandler {
   Task<Result<size_t>> settle_debts();
 
   // For SegmentStore::open.
-  void recovered(BlockId id);
+  void recovered(BlockKey key);
 
   Task<Status> put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
                    TimePoint deadline) override;
   Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                          TimePoint deadline) override;
-  Task<Status> drop_local(VersionId version) override;
-  Task<Result<std::vector<LocalVersion>>> local_versions(VersionId after, Duration min_age,
-                                                         size_t limit) override;
+  Task<Status> drop_local(PartitionId home, VersionId version) override;
+  Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId home, VersionId after,
+                                                         Duration min_age, size_t limit) override;
   Usage usage() const override;
+
+  // ---- for store/sync (block_transfer.cpp)
+  SegmentStore& segments() { return segments_; }
+  // Blocks of a partition that the node has, from behind `after` on. Errors: kStale (it has not
+  // adopted this node's layout epoch), those of Peers::call.
+  Task<Result<BlockList>> list_at(NodeId node, PartitionId home, std::optional<BlockId> after,
+                                  size_t limit, TimePoint deadline);
+  // Which of the blocks the node has, or has refused for good. REQUIRES: at most kBlockIdsMax ids.
+  Task<Result<std::vector<bool>>> held_at(NodeId node, PartitionId home, std::vector<BlockId> ids,
+                                          TimePoint deadline);
+  // Copies a block from the node to this one; verified and durable when it completes. Errors:
+  // kNotFound, kCorrupt, kStale (refused here), kNoSpace, kOverloaded, those of Peers::call.
+  Task<Status> fetch(NodeId from, BlockKey key, TimePoint deadline);
+  // The other way round.
+  Task<Status> bring(BlockKey key, NodeId node);
 
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
 
@@ -59,18 +74,21 @@ class BlockService : public Blocks, public PeerHandler {
   Task<void> put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
                     std::shared_ptr<Mailbox<Ack>> acks);
   Task<void> await_rest(std::shared_ptr<Mailbox<Ack>> acks, size_t missing,
-                        std::vector<NodeId> replicas, BlockId id);
+                        std::vector<NodeId> replicas, BlockKey key, uint32_t epoch);
   Task<Status> put_here(BlockMessage message, Blob payload);
   Task<void> read_at(NodeId node, BlockMessage message, TimePoint deadline,
                      std::shared_ptr<Mailbox<Read>> reads);
   Task<Result<Blob>> read_elsewhere(PartitionId home, BlockMessage message, bool repair,
                                     TimePoint deadline);
-  Task<void> repair(NodeId from, BlockId id);
-  Task<Result<bool>> settle(BlockId id, std::shared_ptr<std::set<NodeId>> away);
-  Task<Status> bring(BlockId id, NodeId node);
+  Task<void> repair(NodeId from, BlockKey key);
+  Result<std::string> serve_list(const BlockMessage& message);
 
-  void settled(const std::vector<BlockId>& ids);
-  static std::string debt_key(const BlockId& id);
+  // block_debts.cpp
+  Task<Result<bool>> settle(BlockKey key, std::shared_ptr<std::set<NodeId>> away);
+  void settled(const BlockMessage& message);
+  void pay(const BlockKey& key);
+  static uint64_t hash_of(const BlockId& id);
+  static std::string debt_key(const BlockKey& key);
   ReplicaSets replicas_of(PartitionId home) const;
 
   Runtime runtime_;
@@ -84,7 +102,7 @@ class BlockService : public Blocks, public PeerHandler {
   std::unordered_map<uint64_t, TimePoint>
       young_;  // hash of blocks whose writer may still settle them
   TimePoint started_;
-  BlockId debt_cursor_;
+  BlockKey debt_cursor_;
   uint64_t debts_ = 0;  // counted in the last round
   DiskSpace space_;
 };

@@ -22,6 +22,14 @@ struct BlockId {
   auto operator<=>(const BlockId&) const = default;
 };
 
+// A block and where it belongs: its home partition comes first, so that what a node keeps of one
+// partition stands together.
+struct BlockKey {
+  PartitionId home = 0;
+  BlockId id;
+  auto operator<=>(const BlockKey&) const = default;
+};
+
 // Written into the record, so that metadata can be rebuilt from segments alone.
 struct BlockOwner {
   BucketId bucket;
@@ -46,18 +54,20 @@ class Blocks {
   virtual Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                                  TimePoint deadline) = 0;
 
-  // Marks every local block of `version` deleted; its space returns with compaction. Durable when
-  // it completes. REQUIRES: no row names the version any more (the caller proved it on a quorum).
-  virtual Task<Status> drop_local(VersionId version) = 0;
+  // Marks every local block of `version` deleted and refuses later ones; its space returns with
+  // compaction. Durable when it completes. REQUIRES: no row names the version any more (the caller
+  // proved it on a quorum).
+  virtual Task<Status> drop_local(PartitionId home, VersionId version) = 0;
 
-  // Local versions whose newest block is older than `min_age`, at most `limit`, from `after` on:
-  // candidates for orphans, judged by store/objects.
+  // Local versions whose newest block is older than `min_age`, from behind `after` in partition
+  // `home` on, at most `limit`: candidates for orphans, judged by store/objects.
   struct LocalVersion {
     VersionId version;
     BlockOwner owner;
     PartitionId home = 0;
   };
-  virtual Task<Result<std::vector<LocalVersion>>> local_versions(VersionId after, Duration min_age,
+  virtual Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId home, VersionId after,
+                                                                 Duration min_age,
                                                                  size_t limit) = 0;
 
   struct Usage {

@@ -68,20 +68,18 @@ Task<Status> SegmentStore::move_live(uint64_t segment, File& file) {
     }
     uint64_t start = at;
     at = head->end_of(start);
-    CO_TRY(std::optional<Place> place, find(head->id));
+    BlockKey key{head->home, head->id};
+    CO_TRY(std::optional<Place> place, find(key));
     if (!place || place->segment != segment || place->start != start) continue;
-    auto stored = co_await get(head->id, 0, head->payload_bytes);
+    auto stored = co_await get(key, 0, head->payload_bytes);
     if (stored.is(ErrorCode::kCorrupt)) continue;  // set aside; a peer's copy comes instead
     CO_TRY(Stored live, std::move(stored));
     // put() would find the block there already: write it as a new record.
-    Pending pending{head->id, head->owner, head->home, std::move(live.bytes), {}, true, {}, {}};
+    Pending pending{key, head->owner, std::move(live.bytes), {}, true, {}, {}};
     Status moved = co_await append(pending);
     if (moved.is(ErrorCode::kStale)) continue;  // dropped meanwhile
     CO_TRY_STATUS(std::move(moved));
-    Segment& old = segments_.at(segment);
-    old.dead += place->record_bytes();
-    dead_bytes_ += place->record_bytes();
-    live_bytes_ -= std::min(live_bytes_, place->record_bytes());
+    count_dead(key.home, *place);
   }
   co_return Status();
 }

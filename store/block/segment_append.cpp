@@ -14,18 +14,17 @@ constexpr Duration kFullFor = std::chrono::seconds(1);
 
 }  // namespace
 
-Task<Status> SegmentStore::put(BlockId id, BlockOwner owner, PartitionId home, Blob payload,
-                               WriteBatch batch) {
+Task<Status> SegmentStore::put(BlockKey key, BlockOwner owner, Blob payload, WriteBatch batch) {
   CHECK(payload.size() <= kBlockBytesMax);
   if (failed_) co_return fail(ErrorCode::kIo, "the disk failed");
-  if (refused(id.version))
+  if (refused(key.id.version))
     co_return fail(ErrorCode::kStale, "blocks of this version were reclaimed");
   if (waiting_.size() >= kWaitingMax)
     co_return fail(ErrorCode::kOverloaded, "too many blocks wait for the disk");
-  if (has(id)) {  // sent twice: it is on the disk already
+  if (has(key)) {  // sent twice: it is on the disk already
     co_return batch.empty() ? Status() : kv_.write_unlogged(std::move(batch));
   }
-  Pending pending{id, std::move(owner), home, std::move(payload), std::move(batch), false, {}, {}};
+  Pending pending{key, std::move(owner), std::move(payload), std::move(batch), false, {}, {}};
   co_return co_await append(pending);
 }
 
@@ -75,7 +74,7 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
     size_t first = next;
     for (; next < group.size(); ++next) {
       Pending& p = *group[next];
-      RecordHead head = make_record(active_, p.id, p.owner, p.home, p.payload.view());
+      RecordHead head = make_record(active_, p.key.id, p.owner, p.key.home, p.payload.view());
       if (next > first && head.end_of(end) > options_.segment_bytes) break;
       std::string encoded = encode_record_head(head);
       places.push_back({active_, static_cast<uint32_t>(end), static_cast<uint32_t>(encoded.size()),
@@ -107,14 +106,14 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
 Status SegmentStore::written_at(Pending& pending, const Place& place) {
   Segment& segment = segments_.at(place.segment);
   segment.used += place.record_bytes();
-  if (refused(pending.id.version)) {  // dropped while it was written
+  if (refused(pending.key.id.version)) {  // dropped while it was written
     segment.dead += place.record_bytes();
     dead_bytes_ += place.record_bytes();
     // Recovery may look at it again: the next record remembers the position.
     return fail(ErrorCode::kStale, "blocks of this version were reclaimed");
   }
-  live_bytes_ += place.record_bytes();
-  remember(pending.batch, pending.id, place);
+  count_live(pending.key.home, place);
+  remember(pending.batch, pending.key, place);
   remember(pending.batch, place.segment);
   return kv_.write_unlogged(std::move(pending.batch));
 }

@@ -13,23 +13,24 @@ constexpr int kMovesMax = 8;  // of a block while it is read
 
 }  // namespace
 
-Task<Result<SegmentStore::Stored>> SegmentStore::get(BlockId id, uint32_t offset, uint32_t size) {
+Task<Result<SegmentStore::Stored>> SegmentStore::get(BlockKey key, uint32_t offset, uint32_t size) {
   for (int tries = 0;; ++tries) {
-    CO_TRY(std::optional<Place> place, find(id));
+    CO_TRY(std::optional<Place> place, find(key));
     if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
     if (offset + static_cast<uint64_t>(size) > place->payload_bytes)
       co_return fail(ErrorCode::kInvalid, "beyond the block's end");
     Result<Blob> bytes = co_await read_at(*place, offset, size);
     if (bytes) co_return Stored{std::move(*bytes), place->payload_bytes};
-    CO_TRY(std::optional<Place> now, find(id));
+    CO_TRY(std::optional<Place> now, find(key));
     if (!now) co_return fail(ErrorCode::kNotFound, "no such block here");
     if (*now != *place && tries < kMovesMax) continue;
     // Set aside: never served, never asked again; a peer's copy takes its place.
     ++quarantined_;
     log_error("block {} {} in {} is bad ({}); it will be fetched from another node",
-              id.version.hex(), id.index, segment_name(place->segment), bytes.error().message);
+              key.id.version.hex(), key.id.index, segment_name(place->segment),
+              bytes.error().message);
     WriteBatch batch;
-    forget(batch, id, *place);
+    forget(batch, key, *place);
     CO_TRY_STATUS(kv_.write_unlogged(std::move(batch)));
     co_return fail(ErrorCode::kCorrupt, bytes.error().message);
   }
@@ -79,19 +80,19 @@ Task<Result<RecordHead>> SegmentStore::head_at(File& file, const Place& place) {
   co_return std::move(*head);
 }
 
-Task<Result<RecordHead>> SegmentStore::head_of(BlockId id) {
-  CO_TRY(std::optional<Place> place, find(id));
+Task<Result<RecordHead>> SegmentStore::head_of(BlockKey key) {
+  CO_TRY(std::optional<Place> place, find(key));
   if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
   CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
   co_return co_await head_at(*file, *place);
 }
 
-Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::read_record(BlockId id) {
-  CO_TRY(std::optional<Place> place, find(id));
+Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::read_record(BlockKey key) {
+  CO_TRY(std::optional<Place> place, find(key));
   if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
   CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
   CO_TRY(RecordHead head, co_await head_at(*file, *place));
-  CO_TRY(Stored stored, co_await get(id, 0, head.payload_bytes));
+  CO_TRY(Stored stored, co_await get(key, 0, head.payload_bytes));
   co_return std::pair(std::move(head), std::move(stored.bytes));
 }
 

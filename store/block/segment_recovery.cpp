@@ -11,11 +11,13 @@ namespace covey {
 namespace {
 
 constexpr size_t kScanBytes = 4 * kMiB;  // looked through at a time for the next record
+constexpr size_t kErasedAtOnce = 4096;
 
 }  // namespace
 
-Task<Status> SegmentStore::open(std::function<void(BlockId)> recovered) {
+Task<Status> SegmentStore::open(std::function<void(BlockKey)> recovered) {
   tight_ = true;
+  CO_TRY_STATUS(co_await forget_old_index());
   for (size_t dir = 0; dir < options_.dirs.size(); ++dir) {
     std::string folder = options_.dirs[dir] + "/segments";
     CO_TRY_STATUS(co_await runtime_.disk.make_dir(folder));
@@ -38,17 +40,49 @@ Task<Status> SegmentStore::open(std::function<void(BlockId)> recovered) {
     CO_TRY(DiskSpace space, co_await runtime_.disk.space(options_.dirs[dir]));
     if (space.free_bytes >= options_.segment_bytes) tight_ = false;
   }
-  co_return count_live();
+  co_return count_all();
+}
+
+// Until blocks stood under their home partition the index was another: it is made again from the
+// segments, all of them read from the start.
+Task<Status> SegmentStore::forget_old_index() {
+  std::string begin(1, static_cast<char>(TableId::kBlockIndex));
+  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kSegments) + 1));
+  auto first = kv_.scan(begin, std::string(1, static_cast<char>(TableId::kBlockDebts)));
+  bool old = first->valid() && !decode_index_key(first->key());
+  CO_TRY_STATUS(first->status());
+  first.reset();
+  while (old) {
+    // Positions first: one that outlives the index it speaks for would hide blocks.
+    WriteBatch batch;
+    for (TableId table : {TableId::kSegments, TableId::kBlockDebts, TableId::kBlockIndex}) {
+      begin[0] = static_cast<char>(table);
+      end[0] = static_cast<char>(static_cast<uint8_t>(table) + 1);
+      auto rows = kv_.scan(begin, end);
+      for (; rows->valid() && batch.ops().size() < kErasedAtOnce; rows->next())
+        batch.erase(std::string(rows->key()));
+      CO_TRY_STATUS(rows->status());
+    }
+    old = !batch.empty();
+    if (old) {
+      CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
+    }
+  }
+  co_return Status();
 }
 
 // What is live is what the index says; the counts in the segments' rows may be older than a drop.
-Status SegmentStore::count_live() {
+Status SegmentStore::count_all() {
   std::map<uint64_t, uint64_t> live;
   auto rows = kv_.scan(std::string(1, static_cast<char>(TableId::kBlockIndex)),
                        std::string(1, static_cast<char>(TableId::kBlockIndex) + 1));
+  home_bytes_.clear();
   for (; rows->valid(); rows->next()) {
+    auto key = decode_index_key(rows->key());
+    if (!key) return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
     TRY(Place place, decode_place(rows->value()));
     live[place.segment] += place.record_bytes();
+    home_bytes_[key->home] += place.record_bytes();
   }
   TRY_STATUS(rows->status());
   live_bytes_ = dead_bytes_ = 0;
@@ -61,7 +95,7 @@ Status SegmentStore::count_live() {
 }
 
 Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,
-                                        std::function<void(BlockId)>& recovered) {
+                                        std::function<void(BlockKey)>& recovered) {
   Segment& segment = segments_[id];
   segment.dir = dir;
   CO_TRY(std::optional<KvValue> row, kv_.get(segment_key(id)));
@@ -81,7 +115,7 @@ Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,
 
 // Reads records from the remembered end on. What is not a record there is a torn write, never
 // acknowledged, unless valid records follow: those count, the hole does not.
-Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(BlockId)>& recovered) {
+Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(BlockKey)>& recovered) {
   uint64_t at = segments_.at(id).end, last_end = at;
   size_t holes = 0;
   bool in_hole = false;
@@ -118,9 +152,9 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
         segment.dead += place.record_bytes();
         dead_bytes_ += place.record_bytes();
       } else {
-        live_bytes_ += place.record_bytes();
-        remember(batch, head->id, place);
-        recovered(head->id);
+        BlockKey key{head->home, head->id};
+        remember(batch, key, place);
+        recovered(key);
       }
       remember(batch, id);
       CO_TRY_STATUS(kv_.write_unlogged(std::move(batch)));
@@ -147,41 +181,31 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
   co_return kv_.write_unlogged(std::move(batch));
 }
 
-Task<Result<std::vector<Blocks::LocalVersion>>> SegmentStore::versions(VersionId after,
+Task<Result<std::vector<Blocks::LocalVersion>>> SegmentStore::versions(PartitionId home,
+                                                                       VersionId after,
                                                                        size_t limit) {
-  struct Found {
-    VersionId version;
-    Place place;
+  std::vector<std::pair<BlockKey, Place>> found;
+  auto behind = [](PartitionId partition, const VersionId& version) {
+    return index_key({partition, {version, UINT32_MAX}}) + '\0';
   };
-  std::vector<Found> found;
-  std::string begin(1, static_cast<char>(TableId::kBlockIndex));
   std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockIndex) + 1));
-  begin.append(after.view()).append(4, '\xff').push_back('\0');
-  auto rows = kv_.scan(begin, end);
+  auto rows = kv_.scan(behind(home, after), std::move(end));
   while (rows->valid() && found.size() < limit) {
-    auto version = VersionId::from_bytes(rows->key().substr(1, VersionId::kSize));
-    Reader r(rows->value());
-    Place place;
-    place.segment = r.u64();
-    place.start = r.u32();
-    place.head_bytes = r.u32();
-    place.payload_bytes = r.u32();
-    if (!version || !r.done())
-      co_return fail(ErrorCode::kCorrupt, "a row of the block index does not decode");
-    found.push_back({*version, place});
-    std::string next(1, static_cast<char>(TableId::kBlockIndex));
-    next.append(version->view()).append(4, '\xff').push_back('\0');
-    rows->seek(next);
+    auto key = decode_index_key(rows->key());
+    if (!key) co_return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
+    CO_TRY(Place place, decode_place(rows->value()));
+    found.emplace_back(*key, place);
+    rows->seek(behind(key->home, key->id.version));
   }
   CO_TRY_STATUS(rows->status());
   rows.reset();
   std::vector<Blocks::LocalVersion> versions;
-  for (const Found& one : found) {
-    auto it = segments_.find(one.place.segment);
+  for (const auto& [key, place] : found) {
+    auto it = segments_.find(place.segment);
     if (it == segments_.end() || !it->second.sealed) continue;
-    CO_TRY(std::shared_ptr<File> file, co_await this->file(one.place.segment));
-    auto head = co_await head_at(*file, one.place);
-    if (head) versions.push_back({one.version, head->owner, head->home});
+    CO_TRY(std::shared_ptr<File> file, co_await this->file(place.segment));
+    auto head = co_await head_at(*file, place);
+    if (head) versions.push_back({key.id.version, head->owner, key.home});
   }
   co_return versions;
 }

@@ -42,11 +42,29 @@ std::string SegmentStore::path(uint64_t segment) const {
   return options_.dirs[segments_.at(segment).dir] + "/segments/" + segment_name(segment);
 }
 
-std::string SegmentStore::index_key(const BlockId& id) {
+std::string SegmentStore::index_prefix(PartitionId home) {
   std::string key(1, static_cast<char>(TableId::kBlockIndex));
-  key.append(id.version.view());
-  Writer(key).u32_be(id.index);
+  Writer(key).u16_be(static_cast<uint16_t>(home));
   return key;
+}
+
+std::string SegmentStore::index_key(const BlockKey& block) {
+  std::string key = index_prefix(block.home);
+  key.append(block.id.version.view());
+  Writer(key).u32_be(block.id.index);
+  return key;
+}
+
+std::optional<BlockKey> SegmentStore::decode_index_key(std::string_view key) {
+  Reader r(key);
+  r.u8();
+  BlockKey block;
+  block.home = r.u16_be();
+  auto version = VersionId::from_bytes(r.raw(VersionId::kSize));
+  block.id.index = r.u32_be();
+  if (!r.done() || !version) return std::nullopt;
+  block.id.version = *version;
+  return block;
 }
 
 std::string SegmentStore::segment_key(uint64_t segment) {
@@ -55,8 +73,8 @@ std::string SegmentStore::segment_key(uint64_t segment) {
   return key;
 }
 
-Result<std::optional<SegmentStore::Place>> SegmentStore::find(const BlockId& id) {
-  TRY(std::optional<KvValue> value, kv_.get(index_key(id)));
+Result<std::optional<SegmentStore::Place>> SegmentStore::find(const BlockKey& key) {
+  TRY(std::optional<KvValue> value, kv_.get(index_key(key)));
   if (!value) return std::optional<Place>();
   TRY(Place place, decode_place(value->bytes));
   return std::optional<Place>(place);
@@ -73,14 +91,14 @@ Result<SegmentStore::Place> SegmentStore::decode_place(std::string_view bytes) {
   return place;
 }
 
-void SegmentStore::remember(WriteBatch& batch, const BlockId& id, const Place& place) {
+void SegmentStore::remember(WriteBatch& batch, const BlockKey& key, const Place& place) {
   std::string value;
   Writer w(value);
   w.u64(place.segment);
   w.u32(place.start);
   w.u32(place.head_bytes);
   w.u32(place.payload_bytes);
-  batch.put(index_key(id), std::move(value));
+  batch.put(index_key(key), std::move(value));
 }
 
 void SegmentStore::remember(WriteBatch& batch, uint64_t segment) {
@@ -93,13 +111,27 @@ void SegmentStore::remember(WriteBatch& batch, uint64_t segment) {
   batch.put(segment_key(segment), std::move(value));
 }
 
-void SegmentStore::forget(WriteBatch& batch, const BlockId& id, const Place& place) {
-  batch.erase(index_key(id));
-  auto it = segments_.find(place.segment);
-  if (it == segments_.end()) return;
-  it->second.dead += place.record_bytes();
-  live_bytes_ -= std::min(live_bytes_, place.record_bytes());
+void SegmentStore::forget(WriteBatch& batch, const BlockKey& key, const Place& place) {
+  batch.erase(index_key(key));
+  if (segments_.contains(place.segment)) count_dead(key.home, place);
+}
+
+void SegmentStore::count_live(PartitionId home, const Place& place) {
+  live_bytes_ += place.record_bytes();
+  home_bytes_[home] += place.record_bytes();
+}
+
+void SegmentStore::count_dead(PartitionId home, const Place& place) {
+  segments_.at(place.segment).dead += place.record_bytes();
   dead_bytes_ += place.record_bytes();
+  live_bytes_ -= std::min(live_bytes_, place.record_bytes());
+  uint64_t& bytes = home_bytes_[home];
+  bytes -= std::min(bytes, place.record_bytes());
+}
+
+uint64_t SegmentStore::bytes_of(PartitionId home) const {
+  auto it = home_bytes_.find(home);
+  return it == home_bytes_.end() ? 0 : it->second;
 }
 
 Task<Result<std::shared_ptr<File>>> SegmentStore::file(uint64_t segment) {
@@ -116,8 +148,8 @@ Task<Result<std::shared_ptr<File>>> SegmentStore::file(uint64_t segment) {
   co_return open_files_.front().second;
 }
 
-bool SegmentStore::has(BlockId id) {
-  auto place = find(id);
+bool SegmentStore::has(const BlockKey& key) {
+  auto place = find(key);
   return place && place->has_value() && segments_.contains((*place)->segment);
 }
 
@@ -126,28 +158,51 @@ bool SegmentStore::refused(VersionId version) {
   return !row || row->has_value();  // an unreadable row must not let a refused version through
 }
 
-Task<Status> SegmentStore::drop(VersionId version) {
+Result<std::vector<SegmentStore::Listed>> SegmentStore::list(PartitionId home,
+                                                             std::optional<BlockId> after,
+                                                             size_t limit) {
+  std::vector<Listed> listed;
+  std::string begin = after ? index_key({home, *after}) + '\0' : index_prefix(home);
+  auto rows = kv_.scan(std::move(begin), index_prefix(home + 1));
+  for (; rows->valid() && listed.size() < limit; rows->next()) {
+    auto key = decode_index_key(rows->key());
+    if (!key) return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
+    TRY(Place place, decode_place(rows->value()));
+    if (segments_.contains(place.segment)) listed.push_back({key->id, place.payload_bytes});
+  }
+  TRY_STATUS(rows->status());
+  return listed;
+}
+
+Task<Status> SegmentStore::drop(PartitionId home, VersionId version) {
   WriteBatch batch;
   batch.use_reserve();
-  std::string begin(1, static_cast<char>(TableId::kBlockIndex)), end;
-  begin.append(version.view());
-  end = begin + std::string(4, '\xff') + '\0';
-  std::vector<BlockId> ids;
-  auto rows = kv_.scan(begin, end);
+  std::string begin = index_prefix(home).append(version.view());
+  std::string end = begin + std::string(4, '\xff') + '\0';
+  std::vector<std::pair<BlockKey, Place>> found;
+  auto rows = kv_.scan(std::move(begin), std::move(end));
   for (; rows->valid(); rows->next()) {
-    Reader r(rows->key().substr(1 + VersionId::kSize));
-    ids.push_back({version, r.u32_be()});
+    auto key = decode_index_key(rows->key());
+    if (!key) co_return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
+    CO_TRY(Place place, decode_place(rows->value()));
+    found.emplace_back(*key, place);
   }
   CO_TRY_STATUS(rows->status());
   rows.reset();
-  for (const BlockId& id : ids) {
-    CO_TRY(std::optional<Place> place, find(id));
-    if (!place) continue;
-    forget(batch, id, *place);
-  }
+  for (const auto& [key, place] : found) forget(batch, key, place);
   // Not the segments' rows: this batch is logged, the index rows that a segment's position speaks
   // for are not, and a position that outlives them would lose acknowledged blocks.
   batch.put(refused_key(version), "");
+  co_return co_await kv_.write(std::move(batch));
+}
+
+Task<Status> SegmentStore::forget(std::vector<BlockKey> keys) {
+  WriteBatch batch;
+  for (const BlockKey& key : keys) {
+    CO_TRY(std::optional<Place> place, find(key));
+    if (place) forget(batch, key, *place);
+  }
+  if (batch.empty()) co_return Status();
   co_return co_await kv_.write(std::move(batch));
 }
 

@@ -41,33 +41,45 @@ class SegmentStore {
 
   // Finds the segments and reads what Kv does not know yet. `recovered` hears of each block found
   // so: whether its other copies exist is not known any more. Errors: kCorrupt, kIo, kNoSpace.
-  Task<Status> open(std::function<void(BlockId)> recovered);
+  Task<Status> open(std::function<void(BlockKey)> recovered);
   Task<void> close();
 
   // Additions to `batch` are written (unlogged) together with the block's place.
-  Task<Status> put(BlockId id, BlockOwner owner, PartitionId home, Blob payload, WriteBatch batch);
-  bool has(BlockId id);
+  Task<Status> put(BlockKey key, BlockOwner owner, Blob payload, WriteBatch batch);
+  bool has(const BlockKey& key);
   struct Stored {
     Blob bytes;
     uint32_t block_bytes = 0;  // of the whole block
   };
   // Verified. kNotFound; kCorrupt (the copy is set aside: it is not used again), kIo.
-  Task<Result<Stored>> get(BlockId id, uint32_t offset, uint32_t size);
+  Task<Result<Stored>> get(BlockKey key, uint32_t offset, uint32_t size);
   // What the record says of the block. kNotFound, kCorrupt, kIo.
-  Task<Result<RecordHead>> head_of(BlockId id);
+  Task<Result<RecordHead>> head_of(BlockKey key);
   // The whole block with what its record says of it.
-  Task<Result<std::pair<RecordHead, Blob>>> read_record(BlockId id);
+  Task<Result<std::pair<RecordHead, Blob>>> read_record(BlockKey key);
 
   // Forgets every block of the version and refuses later ones; durable when it completes.
-  Task<Status> drop(VersionId version);
+  Task<Status> drop(PartitionId home, VersionId version);
   bool refused(VersionId version);
+  // Forgets blocks that belong to other nodes now. They may come back with a crash, harmlessly.
+  Task<Status> forget(std::vector<BlockKey> keys);
+
+  struct Listed {
+    BlockId id;
+    uint32_t bytes = 0;
+  };
+  // Blocks of one partition in order, from behind `after` on.
+  Result<std::vector<Listed>> list(PartitionId home, std::optional<BlockId> after, size_t limit);
+  // Bytes of the records of one partition.
+  uint64_t bytes_of(PartitionId home) const;
 
   // Rewrites what is live of the segment with the most garbage, if more than half of it is (less
   // will do while the disk is full), and removes it. True if it did something.
   Task<Result<bool>> compact_one();
 
-  // Versions of sealed segments from `after` on.
-  Task<Result<std::vector<Blocks::LocalVersion>>> versions(VersionId after, size_t limit);
+  // Versions in sealed segments, from behind `after` in partition `home` on.
+  Task<Result<std::vector<Blocks::LocalVersion>>> versions(PartitionId home, VersionId after,
+                                                           size_t limit);
 
   uint64_t live_bytes() const { return live_bytes_; }
   uint64_t dead_bytes() const { return dead_bytes_; }
@@ -90,9 +102,8 @@ class SegmentStore {
     bool sealed = true;
   };
   struct Pending {
-    BlockId id;
+    BlockKey key;
     BlockOwner owner;
-    PartitionId home;
     Blob payload;
     WriteBatch batch;
     bool move = false;  // by compaction
@@ -102,13 +113,18 @@ class SegmentStore {
 
   static std::string segment_name(uint64_t segment);
   std::string path(uint64_t segment) const;
-  static std::string index_key(const BlockId& id);
+  static std::string index_prefix(PartitionId home);
+  static std::string index_key(const BlockKey& key);
+  // REQUIRES: a key of the index.
+  static std::optional<BlockKey> decode_index_key(std::string_view key);
   static std::string segment_key(uint64_t segment);
-  Result<std::optional<Place>> find(const BlockId& id);
+  Result<std::optional<Place>> find(const BlockKey& key);
   static Result<Place> decode_place(std::string_view bytes);
-  void remember(WriteBatch& batch, const BlockId& id, const Place& place);
+  void remember(WriteBatch& batch, const BlockKey& key, const Place& place);
   void remember(WriteBatch& batch, uint64_t segment);
-  void forget(WriteBatch& batch, const BlockId& id, const Place& place);
+  void forget(WriteBatch& batch, const BlockKey& key, const Place& place);
+  void count_live(PartitionId home, const Place& place);
+  void count_dead(PartitionId home, const Place& place);
 
   // segment_append.cpp
   Task<Status> append(Pending& pending);
@@ -122,9 +138,10 @@ class SegmentStore {
   void disk_failed(const Error& error);
   Task<Result<std::shared_ptr<File>>> file(uint64_t segment);
 
-  Task<Status> open_segment(uint64_t segment, size_t dir, std::function<void(BlockId)>& recovered);
-  Status count_live();
-  Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockId)>& recovered);
+  Task<Status> open_segment(uint64_t segment, size_t dir, std::function<void(BlockKey)>& recovered);
+  Status count_all();
+  Task<Status> forget_old_index();
+  Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockKey)>& recovered);
   Task<Result<Blob>> read_at(Place place, uint32_t offset, uint32_t size);
   Task<Result<RecordHead>> head_at(File& file, const Place& place);
   uint64_t most_garbage() const;
@@ -143,8 +160,9 @@ class SegmentStore {
   bool writing_ = false, failed_ = false, compacting_ = false;
   std::list<std::pair<uint64_t, std::shared_ptr<File>>> open_files_;  // most recently used first
   uint64_t live_bytes_ = 0, dead_bytes_ = 0, quarantined_ = 0;
-  bool tight_ = false;    // there is no space for another segment
-  TimePoint full_until_;  // puts are refused until then
+  std::map<PartitionId, uint64_t> home_bytes_;  // of live records
+  bool tight_ = false;                          // there is no space for another segment
+  TimePoint full_until_;                        // puts are refused until then
 };
 
 }  // namespace covey

@@ -21,8 +21,8 @@ enum class TableId : uint8_t {
   kGarbage = 0x23,  // store/objects: what displaced rows referred to
   // Local.
   kControl = 0x30,     // control tables (store/table): [table][table name NUL][key]
-  kBlockIndex = 0x40,  // store/block: block id -> location
-  kBlockDebts = 0x41,  // store/block: copies owed
+  kBlockIndex = 0x40,  // store/block: home u16 BE, version id, index u32 BE -> location
+  kBlockDebts = 0x41,  // store/block: likewise: copies owed
   kSegments = 0x42,    // store/block: per-segment state
   kRefused =
       0x43,  // store/block: version ids whose blocks were reclaimed and may never be named again

@@ -219,12 +219,12 @@ Task<Result<bool>> Reclaimer::referenced(PartitionId partition, VersionId owner)
 }
 
 Task<Status> Reclaimer::release(std::vector<rows::Extent> extents) {
-  std::set<std::string> owned;
+  std::set<std::pair<PartitionId, std::string>> owned;
   std::set<std::tuple<uint32_t, std::string, std::string>> claims;
   for (const auto& extent : extents) {
     if (!extent.inline_body().empty()) continue;
     if (extent.owner().empty()) {
-      owned.insert(extent.version());
+      owned.emplace(extent.home(), extent.version());
     } else {
       claims.emplace(extent.owner_partition(), extent.owner(), extent.holder());
     }
@@ -239,9 +239,9 @@ Task<Status> Reclaimer::release(std::vector<rows::Extent> extents) {
                                            runtime_.clock.after(kStep));
     if (!gone) co_return tl::unexpected<Error>(std::move(gone).error());
   }
-  for (const std::string& version : owned) {
+  for (const auto& [home, version] : owned) {
     CO_TRY_STATUS(
-        co_await blocks_.drop_local(VersionId::from_bytes(version).value_or(VersionId{})));
+        co_await blocks_.drop_local(home, VersionId::from_bytes(version).value_or(VersionId{})));
   }
   co_return Status();
 }

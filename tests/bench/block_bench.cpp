@@ -41,16 +41,16 @@ Task<void> put_some(Load& load) {
     WriteBatch none;
     BlockOwner owner;
     owner.key = "bench";
-    Status done = co_await load.store.put(bench_id(load.next++), std::move(owner), 0, load.payload,
-                                          std::move(none));
+    Status done = co_await load.store.put({0, bench_id(load.next++)}, std::move(owner),
+                                          load.payload, std::move(none));
     if (!done) die(done.error());
   }
 }
 
 Task<void> get_some(Load& load) {
   while (load.next < load.blocks) {
-    auto got = co_await load.store.get(bench_id(load.next++), 0,
-                                       static_cast<uint32_t>(load.payload.size()));
+    BlockKey key{0, bench_id(load.next++)};
+    auto got = co_await load.store.get(key, 0, static_cast<uint32_t>(load.payload.size()));
     if (!got) die(got.error());
   }
 }
@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   segments.dirs.push_back(folder + "/data");
   segments.fatal = die;
   SegmentStore store(std::move(segments), runtime, **kv);
-  Status opened = run_task(loop, store.open([](BlockId) {}));
+  Status opened = run_task(loop, store.open([](BlockKey) {}));
   if (!opened) die(opened.error());
   Load load{store, Blob::own(std::string(bytes, 'x')), blocks};
   run_task(loop, measure("put", loop, load, put_some, in_flight));

@@ -133,11 +133,12 @@ class LocalBlocks : public Blocks {
       co_return fail(ErrorCode::kNotFound);
     co_return Blob::copy(std::string_view(it->second).substr(offset, size));
   }
-  Task<Status> drop_local(VersionId version) override {
+  Task<Status> drop_local(PartitionId, VersionId version) override {
     std::erase_if(blocks, [&](const auto& entry) { return entry.first.version == version; });
     co_return Status();
   }
-  Task<Result<std::vector<LocalVersion>>> local_versions(VersionId, Duration, size_t) override {
+  Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId, VersionId, Duration,
+                                                         size_t) override {
     co_return std::vector<LocalVersion>();
   }
   Usage usage() const override { return {}; }

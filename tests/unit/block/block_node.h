@@ -32,7 +32,7 @@ class BlockNode {
     if (!opened) return tl::unexpected<Error>(opened.error());
     kv = std::move(*opened);
     store = std::make_unique<SegmentStore>(options, host.runtime(), *kv);
-    return host.loop.run(store->open([this](BlockId id) { recovered.push_back(id); }));
+    return host.loop.run(store->open([this](BlockKey key) { recovered.push_back(key); }));
   }
   void stop() {
     host.loop.run(store->close());
@@ -53,6 +53,8 @@ class BlockNode {
     for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<char>(i % 61 + rng.next() % 7);
     return bytes;
   }
+  static BlockKey at(const BlockId& id) { return {3, id}; }
+  Status drop_now(const BlockId& id) { return host.loop.run(store->drop(3, id.version)); }
   static BlockOwner owner(const BlockId& id) {
     BlockOwner owner;
     owner.key = "photos/" + id.version.hex();
@@ -60,13 +62,13 @@ class BlockNode {
   }
   static Task<Status> put(SegmentStore& store, BlockId id, std::string bytes) {
     WriteBatch none;
-    co_return co_await store.put(id, owner(id), 3, Blob::own(std::move(bytes)), std::move(none));
+    co_return co_await store.put(at(id), owner(id), Blob::own(std::move(bytes)), std::move(none));
   }
   Status put_now(const BlockId& id, size_t size) {
     return host.loop.run(put(*store, id, payload(id, size)));
   }
   Result<Blob> get_now(const BlockId& id, uint32_t offset, uint32_t size) {
-    auto got = host.loop.run(store->get(id, offset, size));
+    auto got = host.loop.run(store->get(at(id), offset, size));
     if (!got) return tl::unexpected<Error>(got.error());
     return got->bytes;
   }
@@ -76,7 +78,7 @@ class BlockNode {
   SegmentOptions options;
   size_t fold_bytes = 64 * kKiB;
   int fatals = 0;
-  std::vector<BlockId> recovered;
+  std::vector<BlockKey> recovered;
   std::unique_ptr<MemoryTarget> target;
   std::unique_ptr<Kv> kv;
   std::unique_ptr<SegmentStore> store;

@@ -24,7 +24,7 @@ struct Member3 {
     scope = std::make_unique<Scope>();
     service = std::make_unique<BlockService>(node.host.runtime(), *scope, *node.kv, *peers.back(),
                                              topology, *node.store);
-    for (const BlockId& block : node.recovered) service->recovered(block);
+    for (const BlockKey& block : node.recovered) service->recovered(block);
     scope->spawn(service->run());
   }
   void stop() {
@@ -76,7 +76,7 @@ struct Cluster {
   Result<Blob> get(size_t at, const BlockId& id, uint32_t size = 20000) {
     return loop.run(nodes[at].service->get(kHome, id, 0, size, loop.after(seconds(5))));
   }
-  bool holds(size_t at, const BlockId& id) { return nodes[at].node.store->has(id); }
+  bool holds(size_t at, const BlockId& id) { return nodes[at].node.store->has({kHome, id}); }
 
   SimLoop loop;
   SimRng seed;
@@ -169,12 +169,12 @@ TEST_CASE("blocks: a dropped version is refused, and not pushed back by a holder
   c.net.cut_both(c.nodes[0].id, lost);
   c.net.cut_both(c.nodes[1].id, lost);
   REQUIRE(c.put(0, block(1, 0)));
-  REQUIRE(c.loop.run(c.nodes[2].service->drop_local(block(1, 0).version)));
+  REQUIRE(c.loop.run(c.nodes[2].service->drop_local(kHome, block(1, 0).version)));
   c.net.heal();
   c.loop.run_for(seconds(60));
   EXPECT_FALSE(c.holds(2, block(1, 0)));
-  REQUIRE(c.loop.run(c.nodes[0].service->drop_local(block(1, 0).version)));
-  REQUIRE(c.loop.run(c.nodes[1].service->drop_local(block(1, 0).version)));
+  REQUIRE(c.loop.run(c.nodes[0].service->drop_local(kHome, block(1, 0).version)));
+  REQUIRE(c.loop.run(c.nodes[1].service->drop_local(kHome, block(1, 0).version)));
   EXPECT(c.put(0, block(1, 1)).is(ErrorCode::kStale));
 }
 
@@ -186,7 +186,7 @@ TEST_CASE("blocks: a slow replica delays neither a put nor a read") {
   REQUIRE(c.put(0, block(1, 0), 200000));
   EXPECT(c.loop.now() - start < milliseconds(500));
   c.loop.run_for(seconds(30));
-  REQUIRE(c.nodes[0].node.store->has(block(1, 0)));
+  REQUIRE(c.nodes[0].node.store->has({kHome, block(1, 0)}));
   start = c.loop.now();
   c.net.cut_both(c.nodes[0].id, c.nodes[1].id);
   REQUIRE(c.get(0, block(1, 0), 200000));

@@ -22,7 +22,7 @@ Task<void> put_some(BlockNode& node, BlockId id, size_t size, Model* model) {
 
 Task<void> drop_one(BlockNode& node, uint8_t version, Model* model) {
   model->doubtful.insert(version);
-  Status done = co_await node.store->drop(block(version, 0).version);
+  Status done = co_await node.store->drop(3, block(version, 0).version);
   if (done) model->dropped.insert(version), model->doubtful.erase(version);
 }
 
@@ -86,7 +86,7 @@ void run_seed(uint64_t number) {
   REQUIRE(node.start());
   check(node, model);
   for (uint8_t v = 1; v <= next / 16 + 1; ++v) {
-    REQUIRE(loop.run(node.store->drop(block(v, 0).version)));
+    REQUIRE(node.drop_now(block(v, 0)));
   }
   EXPECT(node.store->live_bytes() == 0);
   node.stop();

@@ -29,7 +29,7 @@ TEST_CASE("segments: put, ranges, restart, drop, space comes back") {
     EXPECT(node.get_now(id, sizes[i] + 1, 1).is(ErrorCode::kInvalid));
   }
   uint64_t used = node.store->live_bytes();
-  REQUIRE(loop.run(node.store->drop(block(2, 0).version)));
+  REQUIRE(node.drop_now(block(2, 0)));
   EXPECT(node.get_now(block(2, 3), 0, 1).is(ErrorCode::kNotFound));
   EXPECT(node.put_now(block(2, 77), 5000).is(ErrorCode::kStale));
   EXPECT(node.store->live_bytes() < used - 2000000);
@@ -41,7 +41,7 @@ TEST_CASE("segments: put, ranges, restart, drop, space comes back") {
   for (uint32_t i = 0; i < sizes.size(); ++i)
     EXPECT(node.get_now(block(1, i), 0, sizes[i])->view() ==
            BlockNode::payload(block(1, i), sizes[i]));
-  auto local = *loop.run(node.store->versions(VersionId(), 10));
+  auto local = *loop.run(node.store->versions(0, VersionId(), 10));
   REQUIRE(local.size() <= 1);
   if (!local.empty()) EXPECT(local[0].owner.key == BlockNode::owner(block(1, 0)).key);
   node.stop();
@@ -118,8 +118,8 @@ TEST_CASE("segments: a full disk refuses puts, serves reads, and deletes make ro
   REQUIRE(count >= 15);
   for (uint32_t i = 0; i < count; ++i)
     EXPECT(node.get_now(block(static_cast<uint8_t>(i / 5), i), 0, 200000));
-  REQUIRE(loop.run(node.store->drop(block(0, 0).version)));
-  REQUIRE(loop.run(node.store->drop(block(1, 0).version)));
+  REQUIRE(node.drop_now(block(0, 0)));
+  REQUIRE(node.drop_now(block(1, 0)));
   for (bool more = true; more;) {
     auto compacted = loop.run(node.store->compact_one());
     REQUIRE(compacted);
@@ -166,7 +166,7 @@ TEST_CASE("segments: on a full disk deletes make room though every segment is mo
   node.host.disk.faults.capacity_bytes = node.host.disk.used_bytes();
   for (int round = 1; round <= 3; ++round) {
     CAPTURE(round);
-    REQUIRE(loop.run(node.store->drop(block(static_cast<uint8_t>(round), 0).version)));
+    REQUIRE(node.drop_now(block(static_cast<uint8_t>(round), 0)));
     compact_all(node);
     loop.run_for(std::chrono::seconds(2));
     uint32_t more = 0;
