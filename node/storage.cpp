@@ -44,6 +44,7 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   segments.fatal = std::move(fatal);
   segments_ = std::make_unique<SegmentStore>(std::move(segments), runtime_, kv_);
   blocks_ = std::make_unique<BlockService>(runtime_, scope_, kv_, peers_, topology_, *segments_);
+  block_repair_ = std::make_unique<BlockRepair>(runtime_, kv_, topology_, *blocks_);
   auto recovered = [this](BlockKey key) { blocks_->recovered(key); };
   segments_open_ = true;
   CO_TRY_STATUS(co_await segments_->open(recovered));

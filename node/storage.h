@@ -15,6 +15,7 @@
 #include "store/objects/store.h"
 #include "store/objects/tables.h"
 #include "store/register/service.h"
+#include "store/sync/block_repair.h"
 #include "store/sync/row_sync.h"
 #include "store/table/control_store.h"
 
@@ -48,6 +49,7 @@ class Storage {
   RowSync& row_sync() { return *row_sync_; }
   ControlStore& control() { return *control_; }
   BlockService& blocks() { return *blocks_; }
+  BlockRepair& block_repair() { return *block_repair_; }
   Users& users() { return *users_; }
   ObjectStore& objects() { return *objects_; }
   Reclaimer::Progress reclaimed() const {
@@ -67,6 +69,7 @@ class Storage {
   Scope scope_;
   std::unique_ptr<SegmentStore> segments_;
   std::unique_ptr<BlockService> blocks_;
+  std::unique_ptr<BlockRepair> block_repair_;
   std::unique_ptr<RegisterService> registers_;
   std::unique_ptr<RowSync> row_sync_;
   std::unique_ptr<ControlStore> control_;

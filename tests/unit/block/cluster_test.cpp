@@ -1,93 +1,12 @@
 // Three nodes on the simulated network: quorums, the third copy, repair, refusals.
-#include <deque>
-
-#include "store/block/block_service.h"
-#include "tests/sim/sim_net.h"
-#include "tests/unit/block/block_node.h"
+#include "tests/unit/block/block_cluster.h"
 
 using namespace covey;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-namespace {
-
-constexpr PartitionId kHome = 3;
-
-struct Member3 {
-  Member3(SimLoop& loop, SimRng& seed, SimNetwork& network, NodeId self, std::string name,
-          std::shared_ptr<const LayoutState> layout)
-      : node(loop, seed, name), net(network), id(self), topology(self, std::move(layout)) {}
-
-  void start() {
-    peers.push_back(std::make_unique<SimPeers>(net, id));
-    REQUIRE(node.start());
-    scope = std::make_unique<Scope>();
-    service = std::make_unique<BlockService>(node.host.runtime(), *scope, *node.kv, *peers.back(),
-                                             topology, *node.store);
-    for (const BlockKey& block : node.recovered) service->recovered(block);
-    scope->spawn(service->run());
-  }
-  void stop() {
-    peers.back()->down();
-    scope->request_stop();
-    node.host.loop.run(scope->join());
-    node.host.loop.run(peers.back()->idle());
-    node.stop();
-    service.reset();
-  }
-
-  BlockNode node;
-  SimNetwork& net;
-  NodeId id;
-  SimTopology topology;
-  std::vector<std::unique_ptr<SimPeers>> peers;  // of every incarnation
-  std::unique_ptr<Scope> scope;
-  std::unique_ptr<BlockService> service;
-};
-
-struct Cluster {
-  explicit Cluster(uint64_t number) : seed(number), net(loop, seed.split("net")) {
-    auto layout = std::make_shared<LayoutState>();
-    layout->current.version = 1, layout->current.copies = 3;
-    for (uint8_t i = 0; i < 3; ++i) {
-      Member member;
-      member.id.bytes[0] = static_cast<uint8_t>(i + 1);
-      member.name = std::string(1, static_cast<char>('a' + i)), member.capacity_bytes = kGiB;
-      layout->current.members.push_back(member);
-    }
-    for (uint16_t p = 0; p < 8; ++p)
-      layout->current.assignment.push_back({static_cast<uint16_t>(p % 3),
-                                            static_cast<uint16_t>((p + 1) % 3),
-                                            static_cast<uint16_t>((p + 2) % 3)});
-    for (const Member& m : layout->current.members)
-      nodes.emplace_back(loop, seed, net, m.id, m.name, layout);
-    for (Member3& m : nodes) m.start();
-  }
-  ~Cluster() {
-    for (Member3& m : nodes)
-      if (m.service) m.stop();
-  }
-
-  Status put(size_t at, const BlockId& id, size_t size = 20000) {
-    BlockOwner owner = BlockNode::owner(id);
-    Blob bytes = Blob::own(BlockNode::payload(id, size));
-    return loop.run(nodes[at].service->put(kHome, id, owner, bytes, loop.after(seconds(5))));
-  }
-  Result<Blob> get(size_t at, const BlockId& id, uint32_t size = 20000) {
-    return loop.run(nodes[at].service->get(kHome, id, 0, size, loop.after(seconds(5))));
-  }
-  bool holds(size_t at, const BlockId& id) { return nodes[at].node.store->has({kHome, id}); }
-
-  SimLoop loop;
-  SimRng seed;
-  SimNetwork net;
-  std::deque<Member3> nodes;
-};
-
-}  // namespace
-
 TEST_CASE("blocks: stored through any node, read through any node, on all three soon") {
-  Cluster c(1);
+  BlockCluster c(1);
   for (uint32_t i = 0; i < 12; ++i) REQUIRE(c.put(i % 3, block(1, i)));
   c.loop.run_for(seconds(1));
   for (uint32_t i = 0; i < 12; ++i) {
@@ -99,12 +18,12 @@ TEST_CASE("blocks: stored through any node, read through any node, on all three 
     }
   }
   c.loop.run_for(seconds(60));
-  for (Member3& m : c.nodes) EXPECT(m.service->usage().copies_owed == 0);
+  for (BlockMember& m : c.nodes) EXPECT(m.service->usage().copies_owed == 0);
   EXPECT(c.get(0, block(9, 9)).is(ErrorCode::kNotFound));
 }
 
 TEST_CASE("blocks: the third copy comes after the partition heals, whoever took the put is gone") {
-  Cluster c(2);
+  BlockCluster c(2);
   NodeId lost = c.nodes[2].id;
   c.net.cut_both(c.nodes[0].id, lost);
   c.net.cut_both(c.nodes[1].id, lost);
@@ -127,7 +46,7 @@ TEST_CASE("blocks: the third copy comes after the partition heals, whoever took 
 }
 
 TEST_CASE("blocks: debts survive the power loss of every holder") {
-  Cluster c(3);
+  BlockCluster c(3);
   NodeId lost = c.nodes[2].id;
   c.net.cut_both(c.nodes[0].id, lost);
   c.net.cut_both(c.nodes[1].id, lost);
@@ -145,7 +64,7 @@ TEST_CASE("blocks: debts survive the power loss of every holder") {
 }
 
 TEST_CASE("blocks: a copy that rots is served from a peer, and repaired") {
-  Cluster c(4);
+  BlockCluster c(4);
   for (uint32_t i = 0; i < 20; ++i) REQUIRE(c.put(0, block(1, i)));
   c.loop.run_for(seconds(60));
   SimDisk& disk = c.nodes[0].node.host.disk;
@@ -164,7 +83,7 @@ TEST_CASE("blocks: a copy that rots is served from a peer, and repaired") {
 }
 
 TEST_CASE("blocks: a dropped version is refused, and not pushed back by a holder") {
-  Cluster c(6);
+  BlockCluster c(6);
   NodeId lost = c.nodes[2].id;
   c.net.cut_both(c.nodes[0].id, lost);
   c.net.cut_both(c.nodes[1].id, lost);
@@ -179,7 +98,7 @@ TEST_CASE("blocks: a dropped version is refused, and not pushed back by a holder
 }
 
 TEST_CASE("blocks: a slow replica delays neither a put nor a read") {
-  Cluster c(7);
+  BlockCluster c(7);
   c.nodes[1].node.host.disk.faults.latency_min = seconds(2);
   c.nodes[1].node.host.disk.faults.latency_max = seconds(2);
   TimePoint start = c.loop.now();
@@ -194,10 +113,10 @@ TEST_CASE("blocks: a slow replica delays neither a put nor a read") {
 }
 
 TEST_CASE("blocks: damage everywhere is an error, never 'not found'") {
-  Cluster c(8);
+  BlockCluster c(8);
   REQUIRE(c.put(0, block(1, 0)));
   c.loop.run_for(seconds(30));
-  for (Member3& m : c.nodes)
+  for (BlockMember& m : c.nodes)
     for (const std::string& p : m.node.host.disk.paths())
       if (p.ends_with(".seg")) m.node.host.disk.flip_bit(p, 5000, 3);
   EXPECT(c.get(0, block(1, 0)).is(ErrorCode::kUnavailable));

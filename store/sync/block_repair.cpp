@@ -1,0 +1,270 @@
+#include "store/sync/block_repair.h"
+
+#include <algorithm>
+
+#include "base/core/log.h"
+#include "store/sync/named_blocks.h"
+
+namespace covey {
+namespace {
+
+constexpr size_t kFetchesMax = 4;  // at once, of all partitions: 1 MiB blocks twice in memory each
+constexpr size_t kListedAtOnce = 1024;
+constexpr Duration kListTimeout = std::chrono::seconds(10);
+constexpr Duration kFetchTimeout = std::chrono::seconds(20);
+constexpr int kBusyRetries = 6;
+constexpr Duration kBusyPause = std::chrono::milliseconds(250);
+constexpr size_t kLostLogged = 8;  // in one call
+
+// The other node has not answered, or not to the purpose: somebody else may.
+bool silent_error(const Status& status) {
+  return status.is(ErrorCode::kUnavailable) || status.is(ErrorCode::kTimeout) ||
+         status.is(ErrorCode::kStale) || status.is(ErrorCode::kOverloaded) ||
+         status.is(ErrorCode::kCancelled) || status.is(ErrorCode::kInvalid);
+}
+
+}  // namespace
+
+BlockRepair::BlockRepair(Runtime runtime, Kv& kv, const Topology& topology, BlockService& blocks)
+    : runtime_(runtime), kv_(kv), topology_(topology), blocks_(blocks), pace_(kFetchesMax) {}
+
+uint64_t BlockRepair::estimate(PartitionId partition) const {
+  return blocks_.segments().bytes_of(partition);
+}
+
+std::vector<NodeId> BlockRepair::nearest_first(std::vector<NodeId> nodes) const {
+  std::erase(nodes, topology_.self());
+  auto rank = [&](const NodeId& n) {
+    return std::tuple(!topology_.alive(n), !topology_.same_zone(n), topology_.round_trip(n));
+  };
+  std::stable_sort(nodes.begin(), nodes.end(),
+                   [&](const NodeId& a, const NodeId& b) { return rank(a) < rank(b); });
+  return nodes;
+}
+
+// A call that may go on.
+Status BlockRepair::still(const Job& job) const {
+  if (topology_.layout()->epoch != job.epoch)
+    return fail(ErrorCode::kStale, "the layout changed: look at the partition again");
+  if (runtime_.clock.now() >= job.deadline)
+    return fail(ErrorCode::kTimeout, "there was more to fetch than the time allowed");
+  return {};
+}
+
+bool BlockRepair::lacks(const BlockKey& key) const {
+  return !blocks_.segments().has(key) && !blocks_.segments().refused(key.id.version);
+}
+
+Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, TimePoint deadline) {
+  auto layout = topology_.layout();
+  std::vector<NodeId> all = replica_sets(*layout, partition).all();
+  if (std::find(all.begin(), all.end(), topology_.self()) == all.end())
+    co_return fail(ErrorCode::kInvalid, "this node is no replica of the partition");
+  Job job{partition, layout->epoch, deadline, nearest_first(std::move(all)), {}};
+  ++progress_.partitions;
+  size_t silent = 0;
+  Status done;
+  for (const NodeId& node : job.others) {
+    done = co_await from_node(job, node);
+    if (done) continue;
+    Status going = still(job);
+    if (!going) done = std::move(going);
+    if (!going || !silent_error(done)) break;
+    log_debug("no blocks of partition {} from {}: {}", partition, short_name(node),
+              to_string(done.error()));
+    ++silent;
+    done = Status();
+  }
+  if (done) done = co_await check_rows(job, silent);
+  --progress_.partitions;
+  CO_TRY_STATUS(std::move(done));
+  if (silent > 0 && silent == job.others.size())
+    co_return fail(ErrorCode::kUnavailable, "no other replica of the partition answers");
+  co_return job.report;
+}
+
+// Everything that the node has of the partition and this one lacks.
+Task<Status> BlockRepair::from_node(Job& job, NodeId node) {
+  std::optional<BlockId> after;
+  for (bool more = true; more;) {
+    CO_TRY_STATUS(still(job));
+    TimePoint until = std::min(job.deadline, runtime_.clock.after(kListTimeout));
+    CO_TRY(BlockList list,
+           co_await blocks_.list_at(node, job.partition, after, kListedAtOnce, until));
+    std::vector<Wanted> wanted;
+    for (const BlockList::Item& item : list.items) {
+      if (lacks({job.partition, item.id})) wanted.push_back({item.id, item.bytes});
+    }
+    if (!list.items.empty()) after = list.items.back().id;
+    more = list.more && !list.items.empty();
+    CO_TRY_STATUS(co_await fetch_all(job, node, std::move(wanted)));
+  }
+  co_return Status();
+}
+
+Task<Status> BlockRepair::fetch_all(Job& job, NodeId node, std::vector<Wanted> wanted) {
+  Batch batch;
+  for (const Wanted& one : wanted) ++batch.open, batch.open_bytes += one.bytes;
+  job.report.blocks_missing += batch.open, job.report.bytes_missing += batch.open_bytes;
+  progress_.blocks_missing += batch.open, progress_.bytes_missing += batch.open_bytes;
+  for (const Wanted& one : wanted) {
+    co_await wait_for_slot();
+    Status going = still(job);
+    if (batch.failed && !going) batch.failed = std::move(going);
+    if (!batch.failed) {
+      --in_flight_;
+      freed_.set();
+      break;
+    }
+    batch.scope.spawn(fetch_one(job, batch, node, one));
+  }
+  co_await batch.scope.join();
+  // What did not come is missing still, but not waited for any more.
+  progress_.blocks_missing -= batch.open, progress_.bytes_missing -= batch.open_bytes;
+  co_return std::move(batch.failed);
+}
+
+Task<void> BlockRepair::wait_for_slot() {
+  while (in_flight_ >= pace_.window()) {
+    freed_.reset();
+    co_await freed_.wait();
+  }
+  ++in_flight_;
+  Duration pause = pace_.pause();
+  if (pause > Duration::zero()) co_await runtime_.clock.sleep(pause);
+}
+
+Task<void> BlockRepair::fetch_one(Job& job, Batch& batch, NodeId node, Wanted wanted) {
+  BlockKey key{job.partition, wanted.id};
+  TimePoint start = runtime_.clock.now();
+  Status fetched;
+  for (int tries = 0; tries < kBusyRetries; ++tries) {
+    TimePoint until = std::min(job.deadline, runtime_.clock.after(kFetchTimeout));
+    fetched = co_await blocks_.fetch(node, key, until);
+    if (!fetched.is(ErrorCode::kOverloaded)) break;
+    co_await runtime_.clock.sleep(kBusyPause);
+  }
+  pace_.finished(runtime_.clock.now() - start);
+  --in_flight_;
+  freed_.set();
+  --batch.open, batch.open_bytes -= wanted.bytes;
+  --progress_.blocks_missing, progress_.bytes_missing -= wanted.bytes;
+  if (fetched) {
+    ++job.report.blocks_fetched, job.report.bytes_fetched += wanted.bytes;
+    ++progress_.blocks_fetched, progress_.bytes_fetched += wanted.bytes;
+    co_return;
+  }
+  // Reclaimed meanwhile, here or there, or bad there: whether it is still wanted the rows say.
+  if (fetched.is(ErrorCode::kNotFound) || fetched.is(ErrorCode::kCorrupt) ||
+      (fetched.is(ErrorCode::kStale) && blocks_.segments().refused(wanted.id.version)))
+    co_return;
+  if (batch.failed) batch.failed = std::move(fetched);
+}
+
+Task<Status> BlockRepair::check_rows(Job& job, size_t silent) {
+  NamedBlocks names(kv_, job.partition);
+  while (!names.done()) {
+    CO_TRY_STATUS(still(job));
+    CO_TRY(std::vector<NamedBlocks::Named> named, names.next());
+    std::vector<Wanted> wanted;
+    for (const NamedBlocks::Named& one : named) {
+      if (lacks({job.partition, one.id})) wanted.push_back({one.id, one.bytes});
+      if (wanted.size() < kBlockIdsMax) continue;
+      CO_TRY_STATUS(co_await look_everywhere(job, std::move(wanted), silent));
+      wanted.clear();
+    }
+    if (!wanted.empty()) {
+      CO_TRY_STATUS(co_await look_everywhere(job, std::move(wanted), silent));
+    }
+    co_await runtime_.loop.yield();
+  }
+  co_return Status();
+}
+
+// Blocks that rows name and that no list brought.
+Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, size_t silent) {
+  for (const NodeId& node : job.others) {
+    if (wanted.empty()) co_return Status();
+    std::vector<BlockId> ids;
+    for (const Wanted& one : wanted) ids.push_back(one.id);
+    TimePoint until = std::min(job.deadline, runtime_.clock.after(kListTimeout));
+    auto held = co_await blocks_.held_at(node, job.partition, std::move(ids), until);
+    if (!held) {
+      ++silent;
+      continue;
+    }
+    std::vector<Wanted> there, left;
+    for (size_t i = 0; i < wanted.size(); ++i) ((*held)[i] ? there : left).push_back(wanted[i]);
+    Status fetched = co_await fetch_all(job, node, std::move(there));
+    if (!fetched && !silent_error(fetched)) co_return fetched;
+    if (!fetched) {
+      ++silent;
+      continue;
+    }
+    wanted = std::move(left);  // what is not here now was refused there: reclaimed
+  }
+  std::erase_if(wanted, [&](const Wanted& one) { return !lacks({job.partition, one.id}); });
+  if (wanted.empty() || job.others.empty()) co_return Status();
+  if (silent > 0)
+    co_return fail(ErrorCode::kUnavailable,
+                   "a block is missing here, and not every replica that may have it answers");
+  for (size_t i = 0; i < wanted.size() && i < kLostLogged; ++i)
+    log_error("block {} {} of partition {} is named by a row and no replica has it",
+              wanted[i].id.version.hex(), wanted[i].id.index, job.partition);
+  job.report.blocks_lost += wanted.size();
+  progress_.blocks_lost += wanted.size();
+  co_return Status();
+}
+
+Task<Status> BlockRepair::purge(PartitionId partition, TimePoint deadline) {
+  auto layout = topology_.layout();
+  std::vector<NodeId> replicas = replica_sets(*layout, partition).all();
+  if (std::find(replicas.begin(), replicas.end(), topology_.self()) != replicas.end())
+    co_return fail(ErrorCode::kInvalid, "this node is a replica of the partition");
+  std::optional<BlockId> after;
+  for (bool more = true; more;) {
+    CO_TRY(std::vector<SegmentStore::Listed> found,
+           blocks_.segments().list(partition, after, kListedAtOnce));
+    more = found.size() == kListedAtOnce;
+    if (found.empty()) break;
+    after = found.back().id;
+    std::vector<BlockId> ids;
+    std::vector<BlockKey> keys;
+    for (const SegmentStore::Listed& one : found) {
+      ids.push_back(one.id);
+      keys.push_back({partition, one.id});
+    }
+    CO_TRY_STATUS(co_await hand_over(partition, std::move(ids), replicas, deadline));
+    if (topology_.layout()->epoch != layout->epoch)
+      co_return fail(ErrorCode::kStale, "the layout changed: look at the partition again");
+    CO_TRY_STATUS(co_await blocks_.segments().forget(std::move(keys)));
+  }
+  co_return Status();
+}
+
+// All replicas have the blocks when it completes.
+Task<Status> BlockRepair::hand_over(PartitionId partition, std::vector<BlockId> ids,
+                                    std::vector<NodeId> replicas, TimePoint deadline) {
+  for (const NodeId& node : replicas) {
+    TimePoint until = std::min(deadline, runtime_.clock.after(kListTimeout));
+    auto asked = co_await blocks_.held_at(node, partition, ids, until);
+    if (!asked)
+      co_return fail(ErrorCode::kUnavailable,
+                     "a replica does not answer: " + asked.error().message);
+    const std::vector<bool> held = std::move(*asked);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      if (held[i]) continue;
+      if (runtime_.clock.now() >= deadline)
+        co_return fail(ErrorCode::kUnavailable, "there was more to hand over than time allowed");
+      BlockKey key{partition, ids[i]};
+      Status brought = co_await blocks_.bring(key, node);
+      bool gone = brought.is(ErrorCode::kNotFound) || brought.is(ErrorCode::kCorrupt);
+      if (!brought && !gone)
+        co_return fail(ErrorCode::kUnavailable,
+                       "a replica does not take a block: " + brought.error().message);
+    }
+  }
+  co_return Status();
+}
+
+}  // namespace covey

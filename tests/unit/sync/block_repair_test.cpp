@@ -1,0 +1,206 @@
+// Nodes that lack blocks, in and out of layout changes, on the simulated network.
+#include "store/sync/block_repair.h"
+
+#include "proto/rows.pb.h"
+#include "store/register/entry.h"
+#include "tests/unit/block/block_cluster.h"
+
+using namespace covey;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr uint32_t kBlocks = 40;
+constexpr size_t kSize = 20000;
+
+struct RepairCluster : BlockCluster {
+  using BlockCluster::BlockCluster;
+
+  Result<BlockRepair::Report> catch_up(size_t at, Duration within = seconds(600)) {
+    repair = std::make_unique<BlockRepair>(nodes[at].node.host.runtime(), *nodes[at].node.kv,
+                                           nodes[at].topology, *nodes[at].service);
+    return loop.run(repair->catch_up(kHome, loop.after(within)));
+  }
+  Status purge(size_t at) {
+    BlockRepair mine(nodes[at].node.host.runtime(), *nodes[at].node.kv, nodes[at].topology,
+                     *nodes[at].service);
+    return loop.run(mine.purge(kHome, loop.after(seconds(600))));
+  }
+  void adopt(std::shared_ptr<const LayoutState> state) {
+    for (BlockMember& m : nodes) m.topology.adopt(state);
+  }
+  void fill(uint8_t version = 1) {
+    for (uint32_t i = 0; i < kBlocks; ++i) REQUIRE(put(i % 3, block(version, i), kSize));
+    loop.run_for(seconds(2));
+  }
+  size_t held(size_t at, uint8_t version = 1) {
+    size_t count = 0;
+    for (uint32_t i = 0; i < kBlocks; ++i) count += holds(at, block(version, i));
+    return count;
+  }
+  // A head at node `at` whose body is the blocks of `version`.
+  void name(size_t at, uint8_t version, uint32_t blocks) {
+    rows::HeadRow head;
+    rows::Extent& extent = *head.add_extents();
+    extent.set_version(std::string(block(version, 0).version.view()));
+    extent.set_home(kHome);
+    extent.set_block_bytes(kSize);
+    extent.set_size(uint64_t{blocks} * kSize);
+    Entry entry;
+    entry.rank.ballot.counter = 1;
+    entry.committed = true;
+    entry.row = head.SerializeAsString();
+    WriteBatch batch;
+    batch.put(register_store_key({TableId::kHeads, kHome, "key"}), encode_entry(entry));
+    REQUIRE(loop.run(nodes[at].node.kv->write(std::move(batch))));
+  }
+
+  std::unique_ptr<BlockRepair> repair;
+};
+
+}  // namespace
+
+TEST_CASE("block repair: a replica of the next layout gets everything once the others joined it") {
+  RepairCluster c(1, 4);
+  c.fill();
+  EXPECT(c.held(3) == 0);
+  auto joint = c.state(2, {0, 1, 2}, {1, 2, 3});
+  EXPECT(c.catch_up(3).is(ErrorCode::kInvalid));
+  c.nodes[3].topology.adopt(joint);
+  // Lists of nodes that may still settle debts without this one do not count.
+  EXPECT(c.catch_up(3).is(ErrorCode::kUnavailable));
+  c.adopt(joint);
+  auto report = c.catch_up(3);
+  REQUIRE(report);
+  EXPECT(report->blocks_fetched == kBlocks);
+  EXPECT(report->bytes_fetched == kBlocks * kSize);
+  EXPECT(report->blocks_missing == kBlocks);
+  EXPECT(c.held(3) == kBlocks);
+  EXPECT(c.repair->progress().blocks_missing == 0);
+  EXPECT(c.repair->progress().bytes_missing == 0);
+  EXPECT(c.repair->estimate(kHome) >= kBlocks * kSize);
+  report = c.catch_up(3);
+  REQUIRE(report);
+  EXPECT(report->blocks_missing == 0);
+}
+
+TEST_CASE("block repair: a block put under the old layout reaches the new replica as a debt") {
+  RepairCluster c(2, 4);
+  c.fill();
+  auto joint = c.state(2, {0, 1, 2}, {1, 2, 3});
+  for (size_t at = 1; at < 4; ++at) c.nodes[at].topology.adopt(joint);  // not a
+  c.catch_up(3).value();
+  REQUIRE(c.put(0, block(2, 0), kSize));  // to a, b, c only
+  c.loop.run_for(seconds(1));
+  EXPECT_FALSE(c.holds(3, block(2, 0)));
+  c.loop.run_for(seconds(60));
+  EXPECT(c.holds(3, block(2, 0)));
+}
+
+TEST_CASE(
+    "block repair: a wiped node is filled from what is left, past bad copies and dead nodes") {
+  RepairCluster c(3);
+  c.fill();
+  std::vector<BlockKey> mine;
+  for (uint32_t i = 0; i < kBlocks; ++i) mine.push_back({kHome, block(1, i)});
+  REQUIRE(c.loop.run(c.nodes[0].node.store->forget(mine)));
+  c.name(0, 1, kBlocks);
+  SimDisk& disk = c.nodes[1].node.host.disk;
+  for (const std::string& p : disk.paths())
+    for (uint64_t at = 10000; p.ends_with(".seg") && at < 400000; at += 60000)
+      disk.flip_bit(p, at, 2);
+  auto report = c.catch_up(0);
+  REQUIRE(report);
+  EXPECT(c.held(0) == kBlocks);
+  EXPECT(report->blocks_lost == 0);
+  EXPECT(report->blocks_fetched == kBlocks);
+  // With a third of the sources gone the rest must do, and does as long as nothing is missing.
+  REQUIRE(c.loop.run(c.nodes[0].node.store->forget(mine)));
+  c.nodes[1].stop();
+  report = c.catch_up(0);
+  REQUIRE(report);
+  EXPECT(c.held(0) == kBlocks);
+  c.nodes[2].stop();
+  EXPECT(c.catch_up(0).is(ErrorCode::kUnavailable));
+}
+
+TEST_CASE("block repair: what a row names and nobody has is said, never silently passed over") {
+  RepairCluster c(4);
+  c.fill();
+  c.name(0, 9, 3);
+  auto report = c.catch_up(0);
+  REQUIRE(report);
+  EXPECT(report->blocks_lost == 3);
+  c.nodes[2].stop();
+  EXPECT(c.catch_up(0).is(ErrorCode::kUnavailable));  // it may be there
+}
+
+TEST_CASE("block repair: reclaimed blocks do not come back") {
+  RepairCluster c(5);
+  c.fill();
+  REQUIRE(c.loop.run(c.nodes[0].service->drop_local(kHome, block(1, 0).version)));
+  c.name(0, 1, kBlocks);
+  auto report = c.catch_up(0);
+  REQUIRE(report);
+  EXPECT(report->blocks_missing == 0);
+  EXPECT(c.held(0) == 0);
+  // The other way round: a row that is late names what the others have refused.
+  REQUIRE(c.loop.run(c.nodes[1].service->drop_local(kHome, block(2, 0).version)));
+  REQUIRE(c.loop.run(c.nodes[2].service->drop_local(kHome, block(2, 0).version)));
+  c.name(0, 2, 4);
+  report = c.catch_up(0);
+  REQUIRE(report);
+  EXPECT(report->blocks_lost == 0);
+}
+
+TEST_CASE("block repair: it stops in time and goes on where it was") {
+  RepairCluster c(6, 4);
+  c.fill();
+  c.adopt(c.state(2, {0, 1, 2}, {1, 2, 3}));
+  c.nodes[3].node.host.disk.faults.sync_latency = std::chrono::milliseconds(100);
+  EXPECT(c.catch_up(3, seconds(1)).is(ErrorCode::kTimeout));
+  size_t first = c.held(3);
+  EXPECT(first > 0);
+  EXPECT(first < kBlocks);
+  auto report = c.catch_up(3);
+  REQUIRE(report);
+  EXPECT(report->blocks_fetched < kBlocks);
+  EXPECT(c.held(3) == kBlocks);
+}
+
+TEST_CASE("block repair: a node that left gives up its blocks only when all replicas have them") {
+  RepairCluster c(7, 4);
+  c.fill();
+  EXPECT(c.purge(0).is(ErrorCode::kInvalid));
+  auto after = c.state(3, {1, 2, 3});
+  c.adopt(after);
+  // d was never filled: a hands over what d lacks before it drops anything.
+  c.net.cut_both(c.nodes[0].id, c.nodes[3].id);
+  EXPECT(c.purge(0).is(ErrorCode::kUnavailable));
+  EXPECT(c.held(0) == kBlocks);
+  c.net.heal();
+  REQUIRE(c.purge(0));
+  EXPECT(c.held(0) == 0);
+  EXPECT(c.held(3) == kBlocks);
+  EXPECT(c.nodes[0].node.store->bytes_of(kHome) == 0);
+  for (uint32_t i = 0; i < kBlocks; ++i) {
+    auto got = c.get(0, block(1, i), kSize);
+    REQUIRE(got);
+    EXPECT(got->view() == BlockNode::payload(block(1, i), kSize));
+  }
+}
+
+TEST_CASE("block repair: debts to nodes that left vanish, debts of nodes that left are paid") {
+  RepairCluster c(8, 4);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+  c.net.cut_both(c.nodes[1].id, c.nodes[2].id);
+  for (uint32_t i = 0; i < kBlocks; ++i) REQUIRE(c.put(0, block(1, i), kSize));
+  c.loop.run_for(seconds(60));
+  EXPECT(c.nodes[0].service->usage().copies_owed >= kBlocks);
+  // c is dead and removed; a leaves as well: b and d remain.
+  c.adopt(c.state(3, {1, 3}));
+  c.loop.run_for(seconds(120));
+  EXPECT(c.held(3) == kBlocks);
+  for (size_t at : {0, 1}) EXPECT(c.nodes[at].service->usage().copies_owed == 0);
+  EXPECT(c.held(0) == 0);
+}
