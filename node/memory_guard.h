@@ -26,6 +26,7 @@ class MemoryGuard final : public HttpHandler {
   HttpResponse refuse(int status, std::string_view why) override {
     return inner_.refuse(status, why);
   }
+  void set_cap(uint64_t cap_bytes) { cap_bytes_ = cap_bytes; }
   uint64_t refused() const { return refused_; }
 
  private:

@@ -24,6 +24,7 @@ Task<void> wait_for(Event& event) { co_await event.wait(); }
 }  // namespace
 
 int serve_node(const Config& config) {
+  log_to_stderr();
   ignore_sigpipe();
   schedule_for_throughput();  // before there are other threads: they inherit it
   CHECK(sodium_init() >= 0);

@@ -116,13 +116,6 @@ Status Server::start_gossip() {
   options.swim.self = identity_.id;
   options.swim.meta = gossip_meta();
   options.swim.incarnation = boot_ << 20;
-  for (const std::string& seed : config_.seeds) {
-    auto address = resolve_address(seed);
-    if (address)
-      options.swim.seeds.push_back(*address);
-    else
-      log_warn("seed {} is left out: {}", seed, address.error().message);
-  }
   auto changed = [this] {
     if (cluster_) cluster_->gossip_changed();
   };
@@ -136,6 +129,7 @@ Status Server::start_gossip() {
                                     started.error().message + "; see gossip_listen in " +
                                     config_.file);
   membership_ = std::make_unique<GossipMembership>(gossip_.gossip());
+  scope_.spawn(find_seeds(seeds_change_));
   return {};
 }
 
@@ -314,22 +308,6 @@ std::string Server::invitation() const {
   }
   return make_token(std::string_view(reinterpret_cast<const char*>(secret_.bytes.data()), 32),
                     seeds);
-}
-
-void Server::reload() {
-  auto fresh = load_config(config_.file);
-  if (!fresh) {
-    log_error("the settings were not reloaded: {}", fresh.error().message);
-    return;
-  }
-  set_log_level(fresh->log_level);
-  auto tls = load_tls(*fresh);
-  if (!tls)
-    log_error("the certificate was not reloaded: {}", tls.error().message);
-  else if (s3_http_)
-    s3_http_->set_tls(std::move(*tls));
-  log_info("reloaded log_level and the TLS certificate from {}; other settings need a restart",
-           config_.file);
 }
 
 // Each step is named in the debug log: a node that hangs on its way down says where.

@@ -31,7 +31,8 @@ class Server {
   Task<Status> start();
   // Lets requests under way finish for a while, then ends everything. Idempotent.
   Task<void> stop();
-  // SIGHUP: takes over the log level and the TLS certificate from the file.
+  // SIGHUP: takes over from the file what can change while it runs (server_reload.cpp lists it) and
+  // logs what needs a restart. Settings with a mistake change nothing.
   void reload();
 
  private:
@@ -45,6 +46,8 @@ class Server {
   Task<void> wait_for_peers();
   Status serve_s3();
   Task<void> watch_space();
+  // Tells gossip the seeds' addresses; names that do not resolve yet are tried again.
+  Task<void> find_seeds(uint64_t change);
   Result<std::shared_ptr<TlsContext>> load_tls(const Config& config) const;
 
   MemberMeta gossip_meta() const;
@@ -60,6 +63,7 @@ class Server {
   NodeIdentity identity_;
   ClusterSecret secret_;
   uint64_t boot_ = 0;
+  uint64_t seeds_change_ = 0;  // counts reloads of the seeds
 
   uint64_t capacity_bytes_ = 0, free_bytes_ = 0;
   int lock_fd_ = -1;

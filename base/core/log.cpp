@@ -1,8 +1,17 @@
 #include "base/core/log.h"
 
+#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <memory>
+#include <utility>
+
 namespace covey {
+
+void log_to_stderr() {
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("", std::move(sink)));
+}
 
 bool set_log_level(std::string_view name) {
   if (name != "debug" && name != "info" && name != "warn" && name != "error" && name != "off")

@@ -12,6 +12,8 @@ namespace covey {
 
 enum class LogLevel : int { kDebug = 1, kInfo = 2, kWarn = 3, kError = 4, kOff = 6 };
 
+// From now on lines go to standard error; before, to standard output.
+void log_to_stderr();
 // "debug", "info", "warn", "error", "off"; anything else leaves the level unchanged and returns
 // false.
 bool set_log_level(std::string_view name);

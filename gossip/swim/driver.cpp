@@ -54,6 +54,10 @@ void Gossip::update_meta(MemberMeta meta) {
   });
 }
 
+void Gossip::set_seeds(std::vector<Address> seeds) {
+  loop_.post([this, seeds = std::move(seeds)] { swim_.set_seeds(seeds); });
+}
+
 void Gossip::forget(NodeId id) {
   loop_.post([this, id] {
     swim_.forget(id);

@@ -46,6 +46,7 @@ class Gossip {
   // Any thread: these post to the gossip loop. REQUIRES: before stop().
   void start();
   void update_meta(MemberMeta meta);
+  void set_seeds(std::vector<Address> seeds);
   void forget(NodeId id);
   void fallback_acked(uint32_t sequence);
 

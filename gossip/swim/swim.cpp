@@ -15,8 +15,8 @@ constexpr size_t kRelaysMax = 256;
 }  // namespace
 
 Swim::Swim(SwimOptions options, Rng& rng)
-    : config_(options.config), self_(options.self), seeds_(std::move(options.seeds)), rng_(rng) {
-  if (seeds_.size() > kGossipSeedsMax) seeds_.resize(kGossipSeedsMax);
+    : config_(options.config), self_(options.self), rng_(rng) {
+  set_seeds(std::move(options.seeds));
   Member me;
   me.claim.id = self_;
   me.claim.incarnation = options.incarnation;
@@ -78,6 +78,11 @@ SwimEffects Swim::tick(TimePoint now) {
   }
   if (now >= next_rejoin_) rejoin(now, out);
   return out;
+}
+
+void Swim::set_seeds(std::vector<Address> seeds) {
+  seeds_ = std::move(seeds);
+  if (seeds_.size() > kGossipSeedsMax) seeds_.resize(kGossipSeedsMax);
 }
 
 // Alone: try the seeds every second. Otherwise now and then the seeds that no live member answers

@@ -56,6 +56,8 @@ class Swim {
   SwimEffects leave(TimePoint now);
   // What this node says of itself from now on.
   void update_meta(MemberMeta meta);
+  // At most kGossipSeedsMax of them count.
+  void set_seeds(std::vector<Address> seeds);
   // Drops a dead or departed member for good.
   void forget(const NodeId& id);
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "node/admin/json.h"
+#include "s3gw/ops/names.h"
 #include "store/objects/key_users.h"
 
 namespace covey {
@@ -47,6 +48,11 @@ HttpResponse error_reply(const Error& error) {
 }
 HttpResponse error_reply(ErrorCode code, std::string message) {
   return error_reply(Error{code, std::move(message), {}});
+}
+HttpResponse bucket_error(const std::string& name, Error error) {
+  std::string what = error.message.empty() ? std::string(error_name(error.code)) : error.message;
+  error.message = fmt::format("bucket {}: {}", name, what);
+  return error_reply(error);
 }
 HttpResponse not_started(std::string_view what) {
   return error_reply(ErrorCode::kUnavailable,
@@ -365,21 +371,19 @@ Task<HttpResponse> Admin::buckets(std::string method, std::string name, std::str
     if (rest == "grants") {
       Grant grant{flag_of(json, "read"), flag_of(json, "write"), flag_of(json, "owner")};
       bucket = co_await objects.grant_bucket(name, user, grant, deadline());
-    } else if (name.size() < 3 || name.size() > 63) {
-      co_return error_reply(ErrorCode::kInvalid, "a bucket's name has 3 to 63 characters");
+    } else if (!valid_bucket_name(name)) {
+      co_return error_reply(ErrorCode::kInvalid,
+                            "a bucket's name has 3 to 63 of a-z, 0-9, '.' and '-', and begins and "
+                            "ends with a letter or digit");
     } else {
       bucket = co_await objects.create_bucket(name, user, deps_.region, deadline());
     }
   } else if (method == "DELETE") {
     auto removed = co_await objects.delete_bucket(name, deadline());
-    if (!removed) co_return error_reply(removed.error());
+    if (!removed) co_return bucket_error(name, removed.error());
     co_return reply(200, Json{{"name", name}});
   }
-  if (!bucket) {
-    if (bucket.error().message.empty())
-      bucket.error().message = fmt::format("bucket {}: {}", name, error_name(bucket.code()));
-    co_return error_reply(bucket.error());
-  }
+  if (!bucket) co_return bucket_error(name, bucket.error());
   co_return reply(200, to_json(*bucket, deps_.users));
 }
 

@@ -55,6 +55,9 @@ struct Config {
 Result<Config> load_config(const std::string& path);
 Result<Config> parse_config(std::string_view text, const std::string& path);
 
+// The names of the settings that differ.
+std::vector<std::string_view> changed_settings(const Config& before, const Config& after);
+
 // The file a command uses: `given` unless empty, else $COVEY_CONFIG, ./covey.toml,
 // /etc/covey/covey.toml.
 std::string find_config(const std::string& given);

@@ -16,12 +16,25 @@
 namespace covey {
 namespace {
 
-using Take = std::function<bool(const toml::node&, Config&)>;
+struct Field {
+  std::function<bool(const toml::node&, Config&)> take;  // false: not allowed
+  std::function<bool(const Config&, const Config&)> same;
+};
 struct Setting {
   std::string_view name;  // with its table: "s3_listen"
   std::string_view allowed;
-  Take take;  // false: not allowed
+  Field field;
 };
+
+template <class T>
+Field field_of(T Config::*member, std::function<std::optional<T>(const toml::node&)> parse) {
+  return {[=](const toml::node& node, Config& config) {
+            std::optional<T> value = parse(node);
+            if (value) config.*member = std::move(*value);
+            return value.has_value();
+          },
+          [=](const Config& a, const Config& b) { return a.*member == b.*member; }};
+}
 
 bool valid_name(std::string_view text) {
   return !text.empty() && text.size() <= 63 &&
@@ -30,63 +43,61 @@ bool valid_name(std::string_view text) {
          });
 }
 
-Take text(std::string Config::*member, std::function<bool(const std::string&)> valid) {
-  return [=](const toml::node& node, Config& config) {
-    auto value = node.value<std::string>();
-    if (!node.is_string() || !valid(*value)) return false;
-    config.*member = *value;
-    return true;
-  };
+Field text(std::string Config::*member, std::function<bool(const std::string&)> valid) {
+  return field_of<std::string>(member, [=](const toml::node& node) -> std::optional<std::string> {
+    auto string = node.as_string();
+    if (!string || !valid(string->get())) return std::nullopt;
+    return string->get();
+  });
 }
 bool any_path(const std::string& s) { return !s.empty() && s.size() < 1024; }
 bool listen_address(const std::string& s) { return parse_listen(s).has_value(); }
-Take one_of(std::string Config::*member, std::vector<std::string> values) {
+Field one_of(std::string Config::*member, std::vector<std::string> values) {
   return text(member, [values](const std::string& s) {
     return std::find(values.begin(), values.end(), s) != values.end();
   });
 }
-Take size(uint64_t Config::*member, uint64_t min) {
-  return [=](const toml::node& node, Config& config) {
+Field size(uint64_t Config::*member, uint64_t min) {
+  return field_of<uint64_t>(member, [=](const toml::node& node) -> std::optional<uint64_t> {
     std::optional<uint64_t> value;
     if (auto number = node.as_integer(); number && number->get() >= 0)
       value = static_cast<uint64_t>(number->get());
     else if (auto string = node.as_string())
       value = parse_size(string->get());
-    if (!value || *value < min) return false;
-    config.*member = *value;
-    return true;
-  };
+    if (value && *value < min) return std::nullopt;
+    return value;
+  });
 }
-Take duration(std::chrono::seconds Config::*member, std::chrono::seconds min) {
-  return [=](const toml::node& node, Config& config) {
+Field duration(std::chrono::seconds Config::*member, std::chrono::seconds min) {
+  using Seconds = std::chrono::seconds;
+  return field_of<Seconds>(member, [=](const toml::node& node) -> std::optional<Seconds> {
     auto string = node.as_string();
     auto value = string ? parse_duration(string->get()) : std::nullopt;
-    if (!value || *value < min) return false;
-    config.*member = *value;
-    return true;
-  };
+    if (value && *value < min) return std::nullopt;
+    return value;
+  });
 }
-Take boolean(bool Config::*member) {
-  return [=](const toml::node& node, Config& config) {
+Field boolean(bool Config::*member) {
+  return field_of<bool>(member, [](const toml::node& node) -> std::optional<bool> {
     auto value = node.as_boolean();
-    if (value) config.*member = value->get();
-    return value != nullptr;
-  };
+    if (!value) return std::nullopt;
+    return value->get();
+  });
 }
-Take texts(std::vector<std::string> Config::*member, size_t min, size_t max,
-           std::function<bool(const std::string&)> valid) {
-  return [=](const toml::node& node, Config& config) {
+Field texts(std::vector<std::string> Config::*member, size_t min, size_t max,
+            std::function<bool(const std::string&)> valid) {
+  using Texts = std::vector<std::string>;
+  return field_of<Texts>(member, [=](const toml::node& node) -> std::optional<Texts> {
     auto array = node.as_array();
-    if (!array || array->size() < min || array->size() > max) return false;
-    std::vector<std::string> values;
+    if (!array || array->size() < min || array->size() > max) return std::nullopt;
+    Texts values;
     for (const toml::node& item : *array) {
       auto string = item.as_string();
-      if (!string || !valid(string->get())) return false;
+      if (!string || !valid(string->get())) return std::nullopt;
       values.push_back(string->get());
     }
-    config.*member = std::move(values);
-    return true;
-  };
+    return values;
+  });
 }
 
 const std::vector<Setting>& settings() {
@@ -175,7 +186,7 @@ void take_settings(const toml::table& table, Config& config, Errors& errors) {
                            [&](const Setting& s) { return s.name == name; });
     if (it == settings().end())
       errors.add(key.source(), fmt::format("unknown setting `{}`; {}", name, suggestion(name)));
-    else if (!it->take(node, config))
+    else if (!it->field.take(node, config))
       errors.add(node.source(), fmt::format("`{}` must be {}", name, it->allowed));
   }
 }
@@ -214,6 +225,13 @@ Result<Config> parse_config(std::string_view text, const std::string& path) {
   if (!errors.lines.empty()) return fail(ErrorCode::kInvalid, errors.lines);
   make_absolute(config);
   return config;
+}
+
+std::vector<std::string_view> changed_settings(const Config& before, const Config& after) {
+  std::vector<std::string_view> names;
+  for (const Setting& setting : settings())
+    if (!setting.field.same(before, after)) names.push_back(setting.name);
+  return names;
 }
 
 Result<Config> load_config(const std::string& path) {

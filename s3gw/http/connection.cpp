@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/limits.h"
+#include "base/core/log.h"
 #include "s3gw/http/response.h"
 
 namespace covey {
@@ -263,7 +264,9 @@ Task<bool> HttpConnection::send_response(HttpResponse response) {
   if (response.stream && !framing.head_only) {
     auto piece = co_await response.stream->next();
     if (!piece) {  // nothing was promised yet
-      response = host_.handler().refuse(503, piece.error().message);
+      log_warn("{} {}: {}", parser_.request().method, parser_.request().target,
+               to_string(piece.error()));
+      response = host_.handler().refuse(503, "The data cannot be read now. Please try again.");
       first = response.body;
       framing.content_length = static_cast<int64_t>(first.size());
     } else {
@@ -324,7 +327,11 @@ Task<bool> HttpConnection::send_stream(HttpResponse& response, std::string head,
     }
     if (end || left == 0) co_return true;
     auto more = co_await response.stream->next();
-    if (!more) co_return false;
+    if (!more) {
+      log_warn("{} {} was cut off: {}", parser_.request().method, parser_.request().target,
+               to_string(more.error()));
+      co_return false;
+    }
     piece = std::move(*more);
   }
 }

@@ -111,7 +111,7 @@ static void write_outcome(XmlWriter& xml, const DeleteItem& item, bool quiet) {
   xml.element("Key", item.request.key);
   if (item.request.version) xml.element("VersionId", *item.request.version);
   xml.element("Code", answer.code);
-  xml.element("Message", item.error->message.empty() ? answer.message : item.error->message);
+  xml.element("Message", client_message(*item.error, answer));
   xml.close("Error");
 }
 

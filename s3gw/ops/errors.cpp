@@ -196,6 +196,11 @@ static std::string_view default_code(ErrorCode code, bool conditional) {
   return "InternalError";
 }
 
+std::string_view client_message(const Error& error, const S3ErrorCode& answer) {
+  bool inside = answer.status >= 500 && answer.status != 501;
+  return inside || error.message.empty() ? answer.message : std::string_view(error.message);
+}
+
 const S3ErrorCode& answer_of(const Error& error, bool conditional) {
   if (const S3ErrorCode* named = look_up(error.detail)) return *named;
   return find_s3_error(default_code(error.code, conditional));

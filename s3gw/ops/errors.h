@@ -24,5 +24,8 @@ tl::unexpected<Error> s3_error(std::string_view code, std::string message = {});
 // What the client sees of `error`. An Error whose detail is a known AWS code is that code; else its
 // ErrorCode decides. `conditional`: the request carried If-Match or If-None-Match.
 const S3ErrorCode& answer_of(const Error& error, bool conditional);
+// What a client is told of it: why a request is refused. What failed inside (names of disks and
+// nodes) is for the operator and stands in the log only.
+std::string_view client_message(const Error& error, const S3ErrorCode& answer);
 
 }  // namespace covey

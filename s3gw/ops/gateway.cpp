@@ -1,5 +1,7 @@
 #include "s3gw/ops/gateway.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/core/log.h"
@@ -9,6 +11,11 @@
 #include "s3gw/ops/text.h"
 
 namespace covey {
+namespace {
+
+constexpr Duration kFailureLogEvery = std::chrono::seconds(1);
+
+}  // namespace
 
 const std::string* Call::param(std::string_view name) const {
   for (const auto& [key, value] : query)
@@ -133,13 +140,29 @@ static void set_common_headers(HttpResponse& reply, const std::string& request_i
   reply.set("Server", "Covey");
 }
 
+// The client gets a code and a request id; what failed inside is for the operator.
+void Gateway::log_failure(const Call& call, const Error& error) {
+  TimePoint now = runtime_.clock.now();
+  if (error.code != ErrorCode::kCorrupt && now < next_failure_log_) {
+    ++failures_not_logged_;
+    return;
+  }
+  next_failure_log_ = now + kFailureLogEvery;
+  std::string others = failures_not_logged_ == 0
+                           ? std::string()
+                           : fmt::format(" ({} failures before it)", failures_not_logged_);
+  failures_not_logged_ = 0;
+  log_at(error.code == ErrorCode::kCorrupt ? LogLevel::kError : LogLevel::kWarn,
+         "{} {}, request {}: {}{}", call.http.method, call.path, call.request_id, to_string(error),
+         others);
+}
+
 Task<HttpResponse> Gateway::handle(HttpRequest& request) {
   stats_.requests.fetch_add(1, std::memory_order_relaxed);
   Call call{*this, request, new_request_id(runtime_.rng)};
   auto result = co_await dispatch(call);
-  if (!result && result.error().code == ErrorCode::kCorrupt)
-    log_error("{} {}: {}", request.method, call.path, to_string(result.error()));
   HttpResponse reply = result ? std::move(*result) : error_reply(call, result.error());
+  if (!result && reply.status >= 500 && reply.status != 501) log_failure(call, result.error());
   if (reply.status >= 500)
     stats_.server_errors.fetch_add(1, std::memory_order_relaxed);
   else if (reply.status >= 400)

@@ -33,6 +33,8 @@ struct GatewayStats {
   std::atomic<uint64_t> requests{0}, client_errors{0}, server_errors{0};
 };
 
+struct Call;
+
 // Lives on one loop; several gateways (one per loop) may share store and users when those allow it.
 class Gateway : public HttpHandler {
  public:
@@ -49,11 +51,15 @@ class Gateway : public HttpHandler {
   const GatewayStats& stats() const { return stats_; }
 
  private:
+  void log_failure(const Call& call, const Error& error);
+
   Runtime runtime_;
   ObjectStore& store_;
   Users& users_;
   GatewaySettings settings_;
   GatewayStats stats_;
+  TimePoint next_failure_log_;
+  uint64_t failures_not_logged_ = 0;
 };
 
 }  // namespace covey

@@ -32,8 +32,7 @@ static void write_error_elements(XmlWriter& xml, const Call& call, std::string_v
     if (auto* upload = call.param("uploadId")) xml.element("UploadId", *upload);
   if (code == "MethodNotAllowed") xml.element("Method", call.http.method);
   // Clients that signed for another region sign again for this one.
-  if (code == "AuthorizationHeaderMalformed")
-    xml.element("Region", call.gateway.settings().region);
+  if (code == "AuthorizationHeaderMalformed") xml.element("Region", call.gateway.settings().region);
 }
 
 HttpResponse error_reply(Call& call, const Error& error) {
@@ -50,9 +49,7 @@ HttpResponse error_reply(Call& call, const Error& error) {
   XmlWriter xml;
   xml.open("Error");
   xml.element("Code", answer.code);
-  xml.element("Message", error.message.empty() || answer.status >= 500
-                             ? (error.message.empty() ? answer.message : error.message)
-                             : std::string_view(error.message));
+  xml.element("Message", client_message(error, answer));
   write_error_elements(xml, call, answer.code);
   xml.element("Resource", call.path);
   xml.element("RequestId", call.request_id);

@@ -116,56 +116,55 @@ Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,
 // Reads records from the remembered end on. What is not a record there is a torn write, never
 // acknowledged, unless valid records follow: those count, the hole does not.
 Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(BlockKey)>& recovered) {
-  uint64_t at = segments_.at(id).end, last_end = at;
+  uint64_t at = segments_.at(id).end;
+  uint64_t window_at = at;
+  Blob window;  // the file's bytes from window_at on: small records share one read
+  auto held = [&](uint64_t from, uint64_t bytes) {
+    return from >= window_at && from + bytes <= window_at + window.size();
+  };
   size_t holes = 0;
   bool in_hole = false;
   while (at + kRecordFixedBytes < file.size()) {
-    CO_TRY(Blob window, co_await file.read(at, kScanBytes));
-    if (window.size() < kRecordFixedBytes) break;
-    size_t offset = 0;
-    bool advanced = false;
-    for (; offset + kRecordFixedBytes < window.size(); offset += kRecordAlign) {
-      bool enough =
-          offset + kRecordHeadBytesMax <= window.size() || at + window.size() >= file.size();
-      if (!enough) break;
-      auto head = decode_record_head(window.view().substr(offset, kRecordHeadBytesMax), id);
-      if (!head) {
-        in_hole = true;
-        continue;
-      }
-      uint64_t start = at + offset, payload = start + head->head_bytes();
-      CO_TRY(Blob bytes, co_await file.read(payload, head->payload_bytes));
-      if (bytes.size() != head->payload_bytes ||
-          !verify_chunks(head->chunk_crcs, 0, bytes.view())) {
-        in_hole = true;
-        continue;
-      }
-      if (in_hole) ++holes;
-      in_hole = false;
-      Segment& segment = segments_.at(id);
-      Place place{id, static_cast<uint32_t>(start), static_cast<uint32_t>(head->head_bytes()),
-                  head->payload_bytes};
-      segment.used += place.record_bytes();
-      last_end = segment.end = head->end_of(start);
-      WriteBatch batch;
-      if (refused(head->id.version)) {
-        segment.dead += place.record_bytes();
-        dead_bytes_ += place.record_bytes();
+    uint64_t head_bytes = std::min<uint64_t>(kRecordHeadBytesMax, file.size() - at);
+    if (!held(at, head_bytes)) {
+      CO_TRY(window, co_await file.read(at, kScanBytes));
+      window_at = at;
+      if (!held(at, head_bytes)) break;  // somebody cut the file
+    }
+    auto head = decode_record_head(window.view().substr(at - window_at, head_bytes), id);
+    Blob payload;
+    if (head) {
+      uint64_t from = at + head->head_bytes();
+      if (held(from, head->payload_bytes)) {
+        payload = window.slice(from - window_at, head->payload_bytes);
       } else {
-        BlockKey key{head->home, head->id};
-        remember(batch, key, place);
-        recovered(key);
+        CO_TRY(payload, co_await file.read(from, head->payload_bytes));
       }
-      remember(batch, id);
-      CO_TRY_STATUS(kv_.write_unlogged(std::move(batch)));
-      at = last_end;
-      advanced = true;
-      break;
     }
-    if (!advanced) {
-      if (offset == 0) break;
-      at += offset;
+    if (!head || payload.size() != head->payload_bytes ||
+        !verify_chunks(head->chunk_crcs, 0, payload.view())) {
+      in_hole = true;
+      at += kRecordAlign;
+      continue;
     }
+    if (in_hole) ++holes;
+    in_hole = false;
+    Segment& segment = segments_.at(id);
+    Place place{id, static_cast<uint32_t>(at), static_cast<uint32_t>(head->head_bytes()),
+                head->payload_bytes};
+    segment.used += place.record_bytes();
+    segment.end = at = head->end_of(at);
+    WriteBatch batch;
+    if (refused(head->id.version)) {
+      segment.dead += place.record_bytes();
+      dead_bytes_ += place.record_bytes();
+    } else {
+      BlockKey key{head->home, head->id};
+      remember(batch, key, place);
+      recovered(key);
+    }
+    remember(batch, id);
+    CO_TRY_STATUS(co_await keep(std::move(batch)));
   }
   if (holes > 0)
     log_warn(
@@ -173,12 +172,21 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
         path(id), holes);
   // Sealed: nothing more to learn from it. What was reserved beyond its records is given back.
   Segment& segment = segments_.at(id);
-  Status cut = co_await file.truncate(last_end);
+  Status cut = co_await file.truncate(segment.end);
   if (!cut) log_warn("{} keeps its unused space: {}", path(id), to_string(cut.error()));
   segment.end = std::max<uint64_t>(segment.end, file.size());
   WriteBatch batch;
   remember(batch, id);
-  co_return kv_.write_unlogged(std::move(batch));
+  co_return co_await keep(std::move(batch));
+}
+
+// Recovery may find more than the tables in memory take at once.
+Task<Status> SegmentStore::keep(WriteBatch batch) {
+  WriteBatch again = batch;
+  Status kept = kv_.write_unlogged(std::move(batch));
+  if (!kept.is(ErrorCode::kOverloaded)) co_return kept;
+  CO_TRY_STATUS(co_await kv_.fold());
+  co_return kv_.write_unlogged(std::move(again));
 }
 
 Task<Result<std::vector<Blocks::LocalVersion>>> SegmentStore::versions(PartitionId home,

@@ -143,6 +143,7 @@ class SegmentStore {
   Task<Status> forget_old_index();
   Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockKey)>& recovered);
   Task<Result<Blob>> read_at(Place place, uint32_t offset, uint32_t size);
+  Task<Status> keep(WriteBatch batch);
   Task<Result<RecordHead>> head_at(File& file, const Place& place);
   uint64_t most_garbage() const;
   Task<Status> move_live(uint64_t segment, File& file);

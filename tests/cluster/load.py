@@ -27,6 +27,18 @@ class Key:
         return {self.acknowledged} | ({self.unknown} if self.unknown else set())
 
 
+def wrong_reads(name, key, reads):
+    """A write with unknown outcome may happen at any time, even while it is read; once a read has shown it, no later
+    read may show what was before."""
+    wrong = [f"{name} through node {node}: reads {shown}, may be {key.may_be()}"
+             for _, _, node, shown in reads if shown not in key.may_be()]
+    taken_at = min([ended for _, ended, _, shown in reads if shown == key.unknown], default=None)
+    if taken_at is not None and key.unknown != key.acknowledged:
+        wrong += [f"{name} through node {node}: goes back to {shown}" for began, _, node, shown in reads
+                  if began > taken_at and shown == key.acknowledged]
+    return wrong
+
+
 class Load:
     """Steady writers through all nodes of a cluster, until stop()."""
 
@@ -110,29 +122,42 @@ class Load:
     def check(self):
         """Reads every key through every node and compares, and the listings. REQUIRES: stopped, healthy."""
         assert self.impossible == []
-        wrong, seen = [], {}
+        reads = collections.defaultdict(list)  # key -> what each read showed, and when it began and ended
 
         def read(job):
             node, name = job
+            began = time.monotonic()
             shown = self.read(self.clients[node], name)
-            if shown not in self.keys[name].may_be():
-                wrong.append(f"node {node + 1}, {name}: reads {shown}, may be {self.keys[name].may_be()}")
-            seen[job] = shown
+            reads[name].append((began, time.monotonic(), node + 1, shown))
 
         jobs = [(node, name) for name in sorted(self.keys) for node in range(len(self.clients))]
+        for name in self.keys:
+            reads[name] = []
         with ThreadPoolExecutor(12) as pool:
             list(pool.map(read, jobs))
-        for name in self.keys:
-            if len({seen[node, name] for node in range(len(self.clients))}) > 1:
-                wrong.append(f"{name}: the nodes disagree: {[seen[node, name] for node in range(len(self.clients))]}")
-        there = sorted(name for name in self.keys if seen[0, name] != GONE)
+        wrong = [text for name, key in self.keys.items() for text in wrong_reads(name, key, reads[name])]
+        taken = {name for name, key in self.keys.items() if any(shown == key.unknown for _, _, _, shown in reads[name])}
         for node, client in enumerate(self.clients):
-            listed = self.list(client)
-            if listed != there:
-                wrong.append(f"node {node + 1} lists wrongly: missing {sorted(set(there) - set(listed))[:5]}, "
-                             f"too many {sorted(set(listed) - set(there))[:5]}, in order {listed == sorted(listed)}")
+            wrong += [f"node {node + 1} lists {text}" for text in self.wrong_listing(self.list(client), taken)]
         print(f"{len(self.keys)} keys, {self.count()} acknowledged writes, failures: {dict(self.failures)}")
         assert wrong == [], f"{len(wrong)} wrong, the first: " + "\n".join(wrong[:12])
+
+    def wrong_listing(self, listed, taken):
+        """`taken`: the keys whose unknown write has been seen to have happened; the listing may add to them."""
+        wrong = [] if listed == sorted(listed) else ["not in order"]
+        shown = set(listed)
+        wrong += [f"{name}, which nobody wrote" for name in sorted(shown - set(self.keys))[:5]]
+        for name, key in self.keys.items():
+            there = name in shown
+            before, after = key.acknowledged != GONE, key.unknown not in (None, GONE)
+            if name in taken:
+                if there != after:
+                    wrong.append(f"{name}: there {there}, after a read had shown otherwise")
+            elif key.unknown and before != after and there == after:
+                taken.add(name)
+            elif there != before:
+                wrong.append(f"{name}: there {there}, acknowledged {before}")
+        return wrong
 
     def read(self, client, name):
         def attempt():

@@ -97,17 +97,21 @@ class LocalCluster:
         return self
 
     def down(self):
-        """Stops whatever runs of it, whatever state it is in, and removes it."""
+        """Stops whatever runs of it, whatever state it is in, and removes it. A node that does not stop is a failure."""
+        trouble = None
         try:
-            self.tool("down")
+            if os.path.exists(os.path.join(self.dir, "cluster.json")):
+                self.tool("down")
         except (AssertionError, subprocess.TimeoutExpired) as e:
-            print(e)
+            trouble = e
         self.kill_all()
         for mount in self.mounts:
             subprocess.run(["umount", "-l", mount], check=False)
         self.ports_lock.close()
         if not os.environ.get("COVEY_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
+        if trouble:
+            raise trouble
 
     def mount_small_disk(self, path, mebibytes):
         """A file system of that size on PATH, inside the cluster's folder. False where that is not allowed."""
@@ -159,9 +163,10 @@ class LocalCluster:
                     self.start(k)
         self.wait_healthy()
 
-    def covey(self, k, *args):
+    def covey(self, k, *args, stdin=""):
         binary = os.environ.get("COVEY", os.path.join(TREE, "build", "release", "node", "covey"))
         return subprocess.run([binary, "--config", os.path.join(self.dir, f"node{k}", "covey.toml"), *args], text=True,
+                              input=stdin,
                               capture_output=True, timeout=60)
 
     def status(self, k):

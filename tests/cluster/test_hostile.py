@@ -73,14 +73,19 @@ class AnyPayloadAuth(S3SigV4Auth):
         return request.headers.get("x-amz-content-sha256") or super().payload(request)
 
 
-def signed(cluster, method, path, body=b"", secret=None, access=None, headers=None, query=""):
-    """The bytes of a signed request of node 1."""
-    request = AWSRequest(method=method, url=cluster.endpoint(1) + path + query, data=body, headers=headers or {})
-    AnyPayloadAuth(Credentials(access or cluster.env["AWS_ACCESS_KEY_ID"], secret or cluster.env["AWS_SECRET_ACCESS_KEY"]),
-                   "s3", cluster.env["AWS_REGION"]).add_auth(request)
-    lines = [f"{method} {path}{query} HTTP/1.1", f"Host: 127.0.0.1:{cluster.port(1)}", f"Content-Length: {len(body)}"]
+def signed_for(key, port, method, path, body=b"", headers=None, query=""):
+    """The bytes of a request to 127.0.0.1:PORT, signed with (access key, secret)."""
+    request = AWSRequest(method=method, url=f"http://127.0.0.1:{port}{path}{query}", data=body, headers=headers or {})
+    AnyPayloadAuth(Credentials(*key), "s3", "us-east-1").add_auth(request)
+    lines = [f"{method} {path}{query} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Content-Length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def signed(cluster, method, path, body=b"", secret=None, access=None, headers=None, query=""):
+    """The bytes of a signed request of node 1."""
+    key = access or cluster.env["AWS_ACCESS_KEY_ID"], secret or cluster.env["AWS_SECRET_ACCESS_KEY"]
+    return signed_for(key, cluster.port(1), method, path, body, headers, query)
 
 
 def talk(cluster, data, end=False):
