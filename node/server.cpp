@@ -10,6 +10,7 @@
 
 #include "base/core/log.h"
 #include "node/cli/commands.h"
+#include "node/known_peers.h"
 #include "store/meta/open_kv.h"
 
 namespace covey {
@@ -67,6 +68,7 @@ Task<Status> Server::start() {
   CO_TRY_STATUS(co_await cluster_->start());
   scope_.spawn(serve_when_ready());
   scope_.spawn(watch_space());
+  scope_.spawn(remember_peers());
   co_return Status{};
 }
 
@@ -92,6 +94,7 @@ Task<Status> Server::open_metadata() {
   options.fatal = disk_failed;
   CO_TRY(kv_, co_await open_local_kv(std::move(options), runtime_));
   CO_TRY(boot_, co_await count_start(*kv_));
+  CO_TRY(known_peers_, load_known_peers(*kv_));
   co_return Status{};
 }
 

@@ -48,6 +48,8 @@ class Server {
   Task<void> watch_space();
   // Tells gossip the seeds' addresses; names that do not resolve yet are tried again.
   Task<void> find_seeds(uint64_t change);
+  // Keeps the gossip addresses of the others for the next start.
+  Task<void> remember_peers();
   Result<std::shared_ptr<TlsContext>> load_tls(const Config& config) const;
 
   MemberMeta gossip_meta() const;
@@ -64,6 +66,7 @@ class Server {
   ClusterSecret secret_;
   uint64_t boot_ = 0;
   uint64_t seeds_change_ = 0;  // counts reloads of the seeds
+  std::vector<Address> known_peers_;
 
   uint64_t capacity_bytes_ = 0, free_bytes_ = 0;
   int lock_fd_ = -1;

@@ -4,12 +4,14 @@
 #include <array>
 
 #include "base/core/log.h"
+#include "node/known_peers.h"
 #include "node/server.h"
 
 namespace covey {
 namespace {
 
 constexpr Duration kResolveAgain = std::chrono::seconds(15);
+constexpr Duration kRememberEvery = std::chrono::seconds(2);
 constexpr std::array<std::string_view, 5> kReloaded = {"log_level", "memory_cap", "seeds",
                                                        "tls_certificate", "tls_key"};
 
@@ -40,12 +42,36 @@ Task<void> Server::find_seeds(uint64_t change) {
     auto resolve = [names = config_.seeds] { return resolve_seeds(names); };
     Seeds seeds = co_await runtime_.cpu.run(std::move(resolve));
     if (change != seeds_change_ || scope_.stop_requested()) co_return;
+    seeds.addresses.insert(seeds.addresses.end(), known_peers_.begin(), known_peers_.end());
     gossip_.gossip().set_seeds(std::move(seeds.addresses));
     if (seeds.unresolved.empty()) co_return;
     if (!told) log_warn("{}; trying again every 15 s", seeds.unresolved);
     told = true;
     bool go_on = co_await scope_.sleep(loop_, kResolveAgain);
     if (!go_on) co_return;
+  }
+}
+
+Task<void> Server::remember_peers() {
+  bool go_on = true;
+  while (go_on) {
+    std::vector<Address> peers;
+    for (const MemberView& member : *gossip_.members())
+      if (member.id != identity_.id && member.state != MemberState::kLeft)
+        peers.push_back(member.meta.gossip);
+    bool as_known = std::all_of(peers.begin(), peers.end(), [this](const Address& peer) {
+      return std::find(known_peers_.begin(), known_peers_.end(), peer) != known_peers_.end();
+    });
+    if (!as_known) {
+      for (const Address& old : known_peers_)  // not seen since this node started
+        if (peers.size() < kKnownPeersMax &&
+            std::find(peers.begin(), peers.end(), old) == peers.end())
+          peers.push_back(old);
+      known_peers_ = peers;
+      Status saved = co_await save_known_peers(*kv_, std::move(peers));
+      if (!saved) log_warn("the others' addresses are not kept: {}", to_string(saved.error()));
+    }
+    go_on = co_await scope_.sleep(loop_, kRememberEvery);
   }
 }
 

@@ -19,6 +19,7 @@ Task<Result<uint64_t>> count_start(Kv& kv) {
   Writer(value).u64(++starts);
   WriteBatch batch;
   batch.put(std::move(key), std::move(value));
+  batch.use_reserve();  // a node must start on a full disk, too: deletes make room
   CO_TRY_STATUS(co_await kv.write(std::move(batch)));
   co_return starts;
 }

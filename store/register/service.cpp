@@ -73,6 +73,7 @@ Task<Result<std::unique_ptr<RegisterService>>> RegisterService::open(
   w.u32(service->boot_);
   WriteBatch batch;
   batch.put(boot_store_key(), std::move(value));
+  batch.use_reserve();  // a node must start on a full disk, too
   CO_TRY_STATUS(co_await kv.write(std::move(batch)));
   co_return std::move(service);
 }

@@ -2,11 +2,13 @@
 import concurrent.futures
 import hashlib
 import itertools
+import os
 
 import pytest
 from botocore.exceptions import ClientError
 
 from local import LONG, status_of
+from process import set_lines
 
 SIZES = [0, 1, 4096, 4097, 100_000, 3_000_000]
 
@@ -104,6 +106,24 @@ def test_multipart_parts_through_different_nodes(cluster, bucket):
         assert client.get_object(Bucket=bucket, Key="big")["Body"].read() == whole
         middle = client.get_object(Bucket=bucket, Key="big", Range="bytes=5242870-5242889")["Body"].read()
         assert middle == whole[5242870:5242890]
+
+
+def test_nodes_find_each_other_again_without_seeds(cluster, bucket):
+    """They remember whom they knew: otherwise the one without seeds waits until somebody calls it."""
+    configs = {k: os.path.join(cluster.dir, f"node{k}", "covey.toml") for k in cluster.nodes}
+    before = {k: open(config).read() for k, config in configs.items()}
+    cluster.tool("down")
+    try:
+        for config in configs.values():
+            set_lines(config, seeds="[]")
+        cluster.up()
+        cluster.wait_healthy()
+        for k in cluster.nodes:
+            cluster.client(k).put_object(Bucket=bucket, Key=f"{k}", Body=b"")
+    finally:
+        for k, config in configs.items():
+            with open(config, "w") as f:
+                f.write(before[k])
 
 
 def test_restart_keeps_everything(cluster, bucket):
