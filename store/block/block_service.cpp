@@ -16,6 +16,7 @@ constexpr size_t kIncomingKiB = 64 * 1024;
 constexpr size_t kRepairsMax = 4;
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kCompactionsPerRound = 8;
+constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those behind are asked
 constexpr Duration kRound = std::chrono::seconds(5);
 
 size_t kib(size_t bytes) { return std::max<size_t>(1, (bytes + kKiB - 1) / kKiB); }
@@ -50,8 +51,18 @@ Task<Status> BlockService::put_here(BlockMessage message, Blob payload) {
                                    std::move(batch));
 }
 
+void BlockService::send(std::vector<NodeId> nodes, const BlockMessage& message, const Blob& payload,
+                        TimePoint deadline, const std::shared_ptr<Delivery>& delivery) {
+  for (const NodeId& node : nodes) {
+    delivery->sent.push_back(node);
+    delivery->waiting.push_back(node);
+    scope_.spawn(put_at(node, message, payload, deadline, delivery));
+  }
+}
+
 Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
-                                std::shared_ptr<Mailbox<Ack>> acks) {
+                                std::shared_ptr<Delivery> delivery) {
+  size_t bytes = payload.size();
   Status status;
   if (node == peers_.self()) {
     status = co_await put_here(std::move(message), std::move(payload));
@@ -62,8 +73,37 @@ Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload,
     auto reply = co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline);
     if (!reply) status = tl::unexpected<Error>(std::move(reply).error());
   }
+  std::erase(delivery->waiting, node);
+  if (delivery->left) trailing_.remove(node, bytes);
   Ack ack{node, std::move(status)};
-  acks->put(std::move(ack));
+  delivery->acks.put(std::move(ack));
+}
+
+// Sends to the replicas that keep up, and to those that do not when a quorum needs them.
+Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, Blob payload,
+                                        TimePoint deadline, std::shared_ptr<Delivery> delivery) {
+  std::vector<NodeId> now, later;
+  for (const NodeId& node : sets.all()) (trailing_.behind(node) ? later : now).push_back(node);
+  if (!sets.quorum(now)) now = sets.all(), later.clear();
+  send(std::move(now), message, payload, deadline, delivery);
+  TimePoint patience = runtime_.clock.after(kLaterAfter);
+  std::vector<NodeId> have;
+  Error last{ErrorCode::kUnavailable, "no replica answered", {}};
+  while (delivery->answered < delivery->sent.size() && !sets.quorum(have)) {
+    TimePoint until = later.empty() ? deadline : std::min(deadline, patience);
+    std::optional<Ack> ack = co_await delivery->acks.next_until(runtime_.clock, until);
+    if (!ack && later.empty()) break;
+    if (ack) ++delivery->answered;
+    bool good = ack && ack->status;
+    if (good) have.push_back(ack->from);
+    if (ack && !good) last = ack->status.error(), delivery->failed = true;
+    if (!good) send(std::exchange(later, {}), message, payload, deadline, delivery);
+  }
+  if (sets.quorum(have)) co_return Status();
+  bool known = last.code == ErrorCode::kNoSpace || last.code == ErrorCode::kOverloaded ||
+               last.code == ErrorCode::kStale;
+  co_return fail(known ? last.code : ErrorCode::kUnavailable,
+                 "too few copies of a block could be written: " + last.message);
 }
 
 Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
@@ -83,41 +123,27 @@ Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, B
                                      std::move(no_debt));
   }
   message.crc = crc32c(payload.view());
-  auto acks = std::make_shared<Mailbox<Ack>>();
-  for (const NodeId& node : replicas) scope_.spawn(put_at(node, message, payload, deadline, acks));
-  std::vector<NodeId> have;
-  Error last{ErrorCode::kUnavailable, "no replica answered", {}};
-  size_t answered = 0;
-  while (answered < replicas.size() && !sets.quorum(have)) {
-    std::optional<Ack> ack = co_await acks->next_until(runtime_.clock, deadline);
-    if (!ack) break;
-    ++answered;
-    if (ack->status) {
-      have.push_back(ack->from);
-    } else {
-      last = ack->status.error();
-    }
-  }
-  if (!sets.quorum(have)) {
-    bool known = last.code == ErrorCode::kNoSpace || last.code == ErrorCode::kOverloaded ||
-                 last.code == ErrorCode::kStale;
-    co_return fail(known ? last.code : ErrorCode::kUnavailable,
-                   "too few copies of a block could be written: " + last.message);
-  }
-  // Named: arguments are evaluated in no fixed order, and one of them is moved from.
-  size_t missing = replicas.size() - answered;
+  size_t bytes = payload.size();
+  auto delivery = std::make_shared<Delivery>();
+  Status written = co_await await_quorum(std::move(sets), std::move(message), std::move(payload),
+                                         deadline, delivery);
+  delivery->left = true;
+  for (const NodeId& node : delivery->waiting) trailing_.add(node, bytes);
+  CO_TRY_STATUS(std::move(written));
+  size_t missing = delivery->sent.size() - delivery->answered;
+  bool all_good = delivery->sent.size() == replicas.size() && !delivery->failed;
   BlockKey key{home, id};
-  if (have.size() == answered)
-    scope_.spawn(await_rest(std::move(acks), missing, std::move(replicas), key, epoch));
+  if (all_good)
+    scope_.spawn(await_rest(std::move(delivery), missing, std::move(replicas), key, epoch));
   co_return Status();
 }
 
 // When every replica has the block nobody owes anything; otherwise the debts stay. They also stay
 // where another layout has been adopted: its replicas may be others.
-Task<void> BlockService::await_rest(std::shared_ptr<Mailbox<Ack>> acks, size_t missing,
+Task<void> BlockService::await_rest(std::shared_ptr<Delivery> delivery, size_t missing,
                                     std::vector<NodeId> replicas, BlockKey key, uint32_t epoch) {
   for (; missing > 0; --missing) {
-    Ack ack = co_await acks->next();
+    Ack ack = co_await delivery->acks.next();
     if (!ack.status) co_return;
   }
   BlockMessage message;

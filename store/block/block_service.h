@@ -1,6 +1,7 @@
 // BlockService: blocks replicated over the replicas of their home partition.
 //
-// A put goes to all replicas at once and is done when a majority has it. A replica keeps a debt row
+// A put goes to all replicas at once and is done when a majority has it; a replica that is behind
+// (trailing.h) is left out unless it is needed. A replica keeps a debt row
 // for each block until it hears that all have it (the row stands beside the block's place, so a
 // crash loses both or neither and recovery brings both back); debts that stay are settled by
 // whoever holds the block: it asks the others and sends what they lack. So the gateway, and either
@@ -19,6 +20,7 @@
 #include "store/block/block_messages.h"
 #include "store/block/blocks.h"
 #include "store/block/segment_store.h"
+#include "store/block/trailing.h"
 
 namespace covey {
 
@@ -45,6 +47,8 @@ class BlockService : public Blocks, public PeerHandler {
   Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId home, VersionId after,
                                                          Duration min_age, size_t limit) override;
   Usage usage() const override;
+  // Memory of copies whose writers have gone on.
+  size_t trailing_bytes() const { return trailing_.bytes(); }
 
   // ---- for store/sync (block_transfer.cpp)
   SegmentStore& segments() { return segments_; }
@@ -71,9 +75,22 @@ class BlockService : public Blocks, public PeerHandler {
   struct Read {
     Result<Blob> bytes;
   };
+  // One block on its way to its replicas.
+  struct Delivery {
+    std::vector<NodeId> sent;
+    size_t answered = 0;
+    std::vector<NodeId> waiting;  // sent to, not yet answered
+    bool failed = false;          // one of them said no
+    bool left = false;            // put() has returned; what is still on its way trails
+    Mailbox<Ack> acks;
+  };
+  void send(std::vector<NodeId> nodes, const BlockMessage& message, const Blob& payload,
+            TimePoint deadline, const std::shared_ptr<Delivery>& delivery);
   Task<void> put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
-                    std::shared_ptr<Mailbox<Ack>> acks);
-  Task<void> await_rest(std::shared_ptr<Mailbox<Ack>> acks, size_t missing,
+                    std::shared_ptr<Delivery> delivery);
+  Task<Status> await_quorum(ReplicaSets sets, BlockMessage message, Blob payload,
+                            TimePoint deadline, std::shared_ptr<Delivery> delivery);
+  Task<void> await_rest(std::shared_ptr<Delivery> delivery, size_t missing,
                         std::vector<NodeId> replicas, BlockKey key, uint32_t epoch);
   Task<Status> put_here(BlockMessage message, Blob payload);
   Task<void> read_at(NodeId node, BlockMessage message, TimePoint deadline,
@@ -99,6 +116,7 @@ class BlockService : public Blocks, public PeerHandler {
   SegmentStore& segments_;
   Semaphore incoming_;  // KiB of blocks from peers being written
   Semaphore repairs_;
+  TrailingCopies trailing_;
   std::unordered_map<uint64_t, TimePoint>
       young_;  // hash of blocks whose writer may still settle them
   TimePoint started_;

@@ -16,6 +16,7 @@ LONG = int(os.environ.get("COVEY_LONG", "0"))
 MIB = 1 << 20
 BIG_BYTES = 100 * MIB  # what every client sends in parts
 SAMPLE_EVERY_S = 0.05
+MEMORY_CAP_BYTES = 256 * MIB  # anonymous memory of a node, whatever clients do
 TOOL_TIMEOUT_S = 900  # nothing takes this long: a bound that ends what would wait for ever
 
 # The keys that clients, proxies and stores get wrong, each for its own reason: file names that are odd ...
@@ -120,15 +121,16 @@ class MemoryWatch:
             for k in self.cluster.nodes:
                 self.peaks[k] = max(self.peaks[k], anonymous_bytes(self.cluster.pid(k)))
 
-    def reset(self):
-        self.peaks = {k: 0 for k in self.cluster.nodes}
+    def check(self):
+        """No node had more than its cap since the last check; what they had is in the answer."""
+        peaks, self.peaks = self.peaks, {k: 0 for k in self.cluster.nodes}
+        shown = ", ".join(f"node {k} {peak / MIB:.0f} MiB" for k, peak in peaks.items())
+        assert max(peaks.values()) <= MEMORY_CAP_BYTES, f"too much anonymous memory: {shown}"
+        return shown
 
     def stop(self):
         self._stop.set()
         self._thread.join()
-
-    def __str__(self):
-        return ", ".join(f"node {k} {peak / MIB:.0f} MiB" for k, peak in self.peaks.items())
 
 
 def anonymous_bytes(pid):

@@ -22,6 +22,28 @@ TEST_CASE("blocks: stored through any node, read through any node, on all three 
   EXPECT(c.get(0, block(9, 9)).is(ErrorCode::kNotFound));
 }
 
+TEST_CASE(
+    "blocks: a replica that hangs costs its writers little memory, and is asked when needed") {
+  constexpr size_t kSize = 400 * kKiB;
+  BlockCluster c(7);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+  for (uint32_t i = 0; i < 100; ++i) {
+    REQUIRE(c.put(0, block(1, i), kSize));
+    EXPECT(c.nodes[0].service->trailing_bytes() < TrailingCopies::kNodeBytesMax + kSize);
+  }
+  EXPECT(c.nodes[0].service->trailing_bytes() >= TrailingCopies::kNodeBytesMax);
+  // Back, and at once needed for a majority although it counts as behind.
+  c.net.heal();
+  c.net.cut_both(c.nodes[0].id, c.nodes[1].id);
+  REQUIRE(c.put(0, block(2, 0), kSize));
+  EXPECT(c.holds(2, block(2, 0)));
+  c.net.heal();
+  c.loop.run_for(seconds(120));
+  EXPECT(c.nodes[0].service->trailing_bytes() == 0);
+  for (uint32_t i = 0; i < 100; ++i) EXPECT(c.holds(2, block(1, i)));
+  EXPECT(c.holds(1, block(2, 0)));
+}
+
 TEST_CASE("blocks: the third copy comes after the partition heals, whoever took the put is gone") {
   BlockCluster c(2);
   NodeId lost = c.nodes[2].id;
