@@ -171,6 +171,7 @@ Status Server::start_admin() {
   deps.peers = peers_.get();
   deps.topology = cluster_.get();
   deps.blocks = &storage_->blocks();
+  deps.behind = [this] { return behind(); };
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this] { return invitation(); };
@@ -235,6 +236,14 @@ Status Server::serve_s3() {
     numbers["s3_server_errors"] = static_cast<double>(gateway_->stats().server_errors);
     numbers["s3_slowed_down"] = static_cast<double>(guard_->refused());
     numbers["s3_connections"] = static_cast<double>(s3_http_->connections());
+    const RowSync::Totals& sync = storage_->row_sync().totals();
+    numbers["sync_rows_pulled"] = static_cast<double>(sync.rows_pulled);
+    numbers["sync_attachments_pulled"] = static_cast<double>(sync.attachments_pulled);
+    numbers["sync_bytes_pulled"] = static_cast<double>(sync.bytes_pulled);
+    numbers["sync_rows_served"] = static_cast<double>(sync.rows_served);
+    numbers["sync_rows_settled"] = static_cast<double>(sync.settled);
+    numbers["sync_comparisons"] = static_cast<double>(sync.catch_ups);
+    numbers["tombstones_collected"] = static_cast<double>(sync.tombstones_collected);
     numbers["versions_reclaimed"] = static_cast<double>(storage_->reclaimed().reclaimed);
     numbers["gossip_refused_datagrams"] = static_cast<double>(gossip_.gossip().refused_datagrams());
     return numbers;
@@ -266,6 +275,21 @@ Task<void> Server::watch_space() {
     Status measured = co_await measure_space();
     if (measured) cluster_->set_space(capacity_bytes_, free_bytes_);
   }
+}
+
+// Before the store has started nothing is known to be up to date.
+AdminDeps::Behind Server::behind() const {
+  AdminDeps::Behind behind;
+  Resync::Progress progress = storage_->resync_progress();
+  behind.partitions = progress.behind;
+  behind.rows = progress.rows_left;
+  auto layout = cluster_->layout();
+  if (progress.partitions > 0 || !layout) return behind;
+  for (PartitionId p = 0; p < layout->current.partitions(); ++p) {
+    std::vector<NodeId> all = replica_sets(*layout, p).all();
+    behind.partitions += static_cast<uint64_t>(std::count(all.begin(), all.end(), identity_.id));
+  }
+  return behind;
 }
 
 std::vector<NodeView> Server::node_views() const {

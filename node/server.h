@@ -55,6 +55,7 @@ class Server {
   MemberMeta gossip_meta() const;
   Task<void> answer_fallback(NodeId node, uint32_t sequence);
   std::vector<NodeView> node_views() const;
+  AdminDeps::Behind behind() const;
   std::vector<std::string> notes() const;
   std::string invitation() const;
   Task<Status> measure_space();

@@ -75,9 +75,24 @@ void Storage::start() {
   settings.pause = tuning_.reclaim_pause;
   reclaimer_ =
       std::make_unique<Reclaimer>(runtime_, kv_, *registers_, *blocks_, garbage_clock_, settings);
+  resync_ = std::make_unique<Resync>(runtime_, kv_, *row_sync_, *registers_, *control_, topology_,
+                                     tuning_.resync);
+  resync_->also_catch_up = [this](PartitionId partition, TimePoint deadline) {
+    return bring_blocks(partition, deadline);
+  };
+  resync_->also_purge = [this](PartitionId partition, TimePoint deadline) {
+    return block_repair_->purge(partition, deadline);
+  };
   scope_.spawn(blocks_->run());
   scope_.spawn(control_->run(scope_));
   scope_.spawn(reclaimer_->run(scope_));
+  scope_.spawn(resync_->run(scope_));
+}
+
+Task<Status> Storage::bring_blocks(PartitionId partition, TimePoint deadline) {
+  auto report = co_await block_repair_->catch_up(partition, deadline);
+  if (!report) co_return tl::unexpected<Error>(report.error());
+  co_return Status();
 }
 
 Task<void> Storage::stop() {

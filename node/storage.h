@@ -16,6 +16,7 @@
 #include "store/objects/tables.h"
 #include "store/register/service.h"
 #include "store/sync/block_repair.h"
+#include "store/sync/resync.h"
 #include "store/sync/row_sync.h"
 #include "store/table/control_store.h"
 
@@ -28,6 +29,7 @@ Task<Result<uint64_t>> count_start(Kv& kv);
 struct StorageTuning {
   uint64_t segment_bytes = kSegmentBytes;
   Duration reclaim_pause = ReclaimSettings().pause;
+  ResyncSettings resync;
 };
 
 class Storage {
@@ -52,11 +54,17 @@ class Storage {
   BlockRepair& block_repair() { return *block_repair_; }
   Users& users() { return *users_; }
   ObjectStore& objects() { return *objects_; }
+  // All zero before start().
+  Resync::Progress resync_progress() const {
+    return resync_ ? resync_->progress() : Resync::Progress();
+  }
   Reclaimer::Progress reclaimed() const {
     return reclaimer_ ? reclaimer_->progress() : Reclaimer::Progress();
   }
 
  private:
+  Task<Status> bring_blocks(PartitionId partition, TimePoint deadline);
+
   Runtime runtime_;
   const Config& config_;
   const ClusterSecret& secret_;
@@ -76,6 +84,7 @@ class Storage {
   std::unique_ptr<KeyUsers> users_;
   std::unique_ptr<Store> objects_;
   std::unique_ptr<Reclaimer> reclaimer_;
+  std::unique_ptr<Resync> resync_;
   bool segments_open_ = false;
 };
 

@@ -121,6 +121,8 @@ Json to_json(const NodeView& node, const NodeId& self) {
   json["used_bytes"] = node.used_bytes;
   json["free_bytes"] = node.free_bytes;
   json["copies_owed"] = node.copies_owed;
+  json["partitions_behind"] = node.partitions_behind;
+  json["rows_behind"] = node.rows_behind;
   json["quarantined"] = node.quarantined;
   return json;
 }
@@ -180,6 +182,8 @@ Task<void> ask(Peers& peers, NodeView& node, TimePoint deadline) {
   node.used_bytes = number_of(json, "used_bytes");
   node.free_bytes = number_of(json, "free_bytes", node.free_bytes);
   node.copies_owed = number_of(json, "copies_owed");
+  node.partitions_behind = number_of(json, "partitions_behind");
+  node.rows_behind = number_of(json, "rows_behind");
   node.quarantined = number_of(json, "quarantined");
 }
 
@@ -239,6 +243,11 @@ std::string Admin::own_numbers() const {
     json["copies_owed"] = usage.copies_owed;
     json["quarantined"] = usage.quarantined;
   }
+  if (deps_.behind) {
+    AdminDeps::Behind behind = deps_.behind();
+    json["partitions_behind"] = behind.partitions;
+    json["rows_behind"] = behind.rows;
+  }
   return dump(json);
 }
 
@@ -294,6 +303,10 @@ Task<HttpResponse> Admin::status() {
   uint64_t owed = 0;
   for (const NodeView& node : nodes) owed += node.copies_owed;
   json["copies_to_repair"] = owed;
+  uint64_t partitions = 0, rows = 0;
+  for (const NodeView& node : nodes) partitions += node.partitions_behind, rows += node.rows_behind;
+  json["partitions_to_compare"] = partitions;
+  json["rows_to_repair"] = rows;
   if (layout) {
     json["cluster"] = layout->cluster.hex();
     json["layout"] = {{"version", layout->current.version},

@@ -34,6 +34,11 @@ struct AdminDeps {
   std::function<std::vector<std::string>()> notes;         // what else to tell in status
   std::function<std::string()> invitation;                 // a token for `covey join`
   std::function<Task<Status>(std::string)> remove_node;    // by name or id
+  // Partitions of this node that are not known to be up to date, and rows known to be lacking.
+  struct Behind {
+    uint64_t partitions = 0, rows = 0;
+  };
+  std::function<Behind()> behind;
   std::function<std::map<std::string, double>()> numbers;  // more metrics: name -> value
   std::string region;
 };

@@ -90,6 +90,19 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
     health.summary = good_news(*layout, members, reach);
     health.healthy = true;
   }
+  for (const NodeView& node : nodes) {
+    if (node.partitions_behind == 0 || !node.member) continue;
+    health.problems.push_back(
+        fmt::format("a node was away: {} still compares {} with the others{}", node.name,
+                    plural(node.partitions_behind, "partition"),
+                    node.rows_behind > 0 ? ", lacking " + plural(node.rows_behind, "row") : ""));
+    if (!health.healthy) continue;
+    health.healthy = false;
+    health.summary = fmt::format(
+        "recovering: everything is served, node {} catches up; wait "
+        "before you stop another one",
+        node.name);
+  }
   if (owed > 0) {
     health.problems.push_back(plural(owed, "copy") == "1 copy"
                                   ? "1 copy is still to be written"

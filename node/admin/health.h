@@ -18,6 +18,7 @@ struct NodeView {
   Duration since_seen{};
   uint64_t capacity_bytes = 0, used_bytes = 0, free_bytes = 0;
   uint64_t copies_owed = 0, quarantined = 0;
+  uint64_t partitions_behind = 0, rows_behind = 0;  // of its metadata, since it was away
   bool member = false;  // holds data by the current layout
   bool reachable() const { return state == "alive" || state == "suspect"; }
 };

@@ -45,6 +45,11 @@ HttpResponse Admin::metrics() const {
     gauge(out, "copies_owed", static_cast<double>(usage.copies_owed));
     gauge(out, "quarantined_records", static_cast<double>(usage.quarantined));
   }
+  if (deps_.behind) {
+    AdminDeps::Behind behind = deps_.behind();
+    gauge(out, "partitions_behind", static_cast<double>(behind.partitions));
+    gauge(out, "rows_behind", static_cast<double>(behind.rows));
+  }
   auto layout = deps_.topology ? deps_.topology->layout() : nullptr;
   if (layout) {
     size_t alive = 0;

@@ -246,8 +246,13 @@ WriteBatch Acceptor::committed(const std::vector<CommitNotice>& notices) {
   for (const CommitNotice& notice : notices) {
     std::string store_key = register_store_key(notice.key);
     auto stored = kv_.get(store_key);
-    if (!stored || !*stored) continue;
+    if (!stored) continue;
+    if (!*stored) {
+      missed(notice);
+      continue;
+    }
     auto view = view_entry((*stored)->bytes);
+    if (view && view->rank < notice.rank) missed(notice);
     if (!view || view->committed || view->rank != notice.rank) continue;
     mark_committed((*stored)->bytes);
     batch.put(std::move(store_key), std::move((*stored)->bytes));
@@ -256,15 +261,35 @@ WriteBatch Acceptor::committed(const std::vector<CommitNotice>& notices) {
   return batch;
 }
 
+void Acceptor::missed(const CommitNotice& notice) {
+  if (missed_.rows.size() < kMissedMax) return missed_.rows.push_back(notice);
+  auto& list = missed_.overflow;
+  const PartitionId id = notice.key.partition;
+  if (std::find(list.begin(), list.end(), id) == list.end()) list.push_back(id);
+}
+
+Acceptor::Missed Acceptor::take_missed() { return std::exchange(missed_, {}); }
+
+Result<bool> Acceptor::lacks(const CommitNotice& row) {
+  TRY(std::optional<KvValue> stored, kv_.get(register_store_key(row.key)));
+  if (stored) {
+    TRY(EntryView view, view_entry(stored->bytes));
+    return view.rank < row.rank;
+  }
+  KvVersion after = 0;
+  TRY(PartitionState state, partition(row.key.partition, after));
+  return state.floor < row.rank;
+}
+
 Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
                                const std::vector<Attachment>& attachments, WriteBatch& batch) {
   CHECK(entry.committed);
   std::string store_key = register_store_key(key);
   TRY(std::optional<KvValue> stored, kv_.get(store_key));
   Merged merged = Merged::kTaken;
+  KvVersion after = 0;
+  TRY(PartitionState state, partition(key.partition, after));
   if (!stored) {
-    KvVersion after = 0;
-    TRY(PartitionState state, partition(key.partition, after));
     // A tombstone at or below the floor was collected here.
     if (entry.rank <= state.floor) return entry.tombstone ? Merged::kKnown : Merged::kFloor;
   } else {
@@ -279,6 +304,7 @@ Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
       table->on_replace(key, old.row, fresh, batch);
     }
   }
+  if (merged == Merged::kTaken) took(key.partition, state.promised, entry.rank);
   for (const Attachment& row : attachments)
     batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
   batch.put(std::move(store_key), encode_entry(entry));

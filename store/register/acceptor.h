@@ -27,6 +27,8 @@ class TableSet {
   std::vector<const RegisterTable*> all_;
 };
 
+inline constexpr size_t kMissedMax = 4096;
+
 // What became of a row that another replica had.
 enum class Merged : uint8_t {
   kTaken = 0,
@@ -59,6 +61,17 @@ class Acceptor {
   // Marks rows that are still of that rank as committed (batch: for write_unlogged).
   WriteBatch committed(const std::vector<CommitNotice>& notices);
 
+  // Rows that others said are committed and that this replica did not have then: it missed their
+  // Accept. What was remembered since the last call. More than kMissedMax are not remembered: then
+  // `overflow` names their partitions.
+  struct Missed {
+    std::vector<CommitNotice> rows;
+    std::vector<PartitionId> overflow;
+  };
+  Missed take_missed();
+  // This replica still lacks the row, or a later one. Errors: kCorrupt.
+  Result<bool> lacks(const CommitNotice& row);
+
   // Joins a row that is known to be committed, whatever is promised here, but never at or below the
   // floor (register.md, "Merge"). Adds to `batch`. With an equal rank only the attachments and the
   // flag are taken over. REQUIRES: entry.committed. Errors: kCorrupt.
@@ -90,11 +103,13 @@ class Acceptor {
   };
   void took(PartitionId partition, const Ballot& promised, const Rank& rank);
   bool never_took(PartitionId partition, const Rank& rank) const;
+  void missed(const CommitNotice& notice);
 
   Kv& kv_;
   const TableSet& tables_;
   std::vector<uint64_t> changes_;  // by partition
   std::map<PartitionId, Taken> taken_;
+  Missed missed_;
 };
 
 // A failure of this replica as an answer.

@@ -161,7 +161,7 @@ class Registers {
   // This replica's own state of a key, without asking anybody: for reclaiming.
   struct LocalState {
     std::optional<std::string> row;
-    bool committed = false;
+    bool committed = false;  // or missing
   };
   virtual Result<LocalState> local(const RegisterKey& key) = 0;
 };

@@ -379,6 +379,8 @@ void RegisterService::flush_notices() {
 Result<Registers::LocalState> RegisterService::local(const RegisterKey& key) {
   LocalState state;
   TRY(std::optional<KvValue> stored, kv_.get(register_store_key(key)));
+  // A row that was here and is not was a tombstone, collected when all had it.
+  state.committed = true;
   if (!stored) return state;
   TRY(EntryView view, view_entry(stored->bytes));
   state.committed = view.committed;

@@ -179,6 +179,38 @@ Task<Result<RowSyncReport>> RowSync::catch_up(PartitionId partition, TimePoint d
   co_return session.report;
 }
 
+Task<Result<size_t>> RowSync::bring(PartitionId partition, std::vector<CommitNotice> rows,
+                                    TimePoint deadline) {
+  Session session;
+  session.partition = partition;
+  session.deadline = deadline;
+  CO_TRY(session.at, place(partition));
+  std::vector<std::string> places;
+  for (const NodeId& node : session.at.others) {
+    places.clear();
+    for (const CommitNotice& row : rows) {
+      CO_TRY(bool lacking, registers_.acceptor().lacks(row));
+      if (lacking) places.push_back(place_of(row.key));
+    }
+    if (places.empty()) break;
+    Status pulled = co_await pull(session, node, places);
+    if (!current(session.at))
+      co_return fail(ErrorCode::kStale, "the layout has changed: compare again");
+    if (pulled.is(ErrorCode::kNoSpace) || pulled.is(ErrorCode::kCorrupt))
+      co_return tl::unexpected<Error>(pulled.error());
+  }
+  if (!session.unsettled.empty()) co_await settle_rows(session);
+  size_t left = 0;
+  for (const CommitNotice& row : rows) {
+    CO_TRY(bool lacking, registers_.acceptor().lacks(row));
+    left += lacking ? 1 : 0;
+  }
+  totals_.rows_pulled += session.report.rows_pulled;
+  totals_.attachments_pulled += session.report.attachments_pulled;
+  totals_.bytes_pulled += session.report.bytes_pulled;
+  co_return left;
+}
+
 Task<Status> RowSync::compare_with(Session& session, NodeId node) {
   std::string behind;
   bool whole = false;

@@ -74,6 +74,17 @@ class RowSync final : public PeerHandler {
   // current nor the next layout), kStale (the layout changed meanwhile: call again), kNoSpace,
   // kCorrupt.
   Task<Result<RowSyncReport>> catch_up(PartitionId partition, TimePoint deadline);
+  // Brings over single rows that this replica is known to lack, from whoever has them. Returns how
+  // many are still lacking. Errors: as catch_up.
+  Task<Result<size_t>> bring(PartitionId partition, std::vector<CommitNotice> rows,
+                             TimePoint deadline);
+  // Drops committed tombstones that every replica of all live layouts is proven to have (or to have
+  // dropped), and raises the floor. Asks all replicas: with one of them away nothing is dropped.
+  // Only what was there before the last call but one, so that nothing below the floor is still on
+  // its way here: not needed for safety, but a row that a floor refuses has to be written again.
+  // Returns how many were dropped. Errors: as catch_up; kUnavailable.
+  Task<Result<size_t>> collect_tombstones(PartitionId partition, TimePoint deadline);
+
   // Another replica does it. Errors: likewise; kTimeout, kUnavailable.
   Task<Result<RowSyncReport>> catch_up_at(NodeId node, PartitionId partition, TimePoint deadline);
 
@@ -159,6 +170,15 @@ class RowSync final : public PeerHandler {
   Result<Marks> own_marks(PartitionId partition, const std::string& behind, const std::string& to,
                           size_t limit) const;
 
+  // tombstones.cpp
+  struct Tombstones {
+    std::vector<CommitNotice> rows;
+    Rank highest;  // of all rows
+  };
+  Task<Result<Tombstones>> own_tombstones(PartitionId partition, Rank horizon);
+  Task<Result<std::vector<CommitNotice>>> prove(Place at, std::vector<CommitNotice> tombstones,
+                                                TimePoint deadline);
+
   // settle.cpp
   Task<Status> settle_range(Session& session, SettleReport& report, std::string behind,
                             std::string to);
@@ -190,6 +210,12 @@ class RowSync final : public PeerHandler {
   std::map<PartitionId, Root> roots_;
   std::map<PartitionId, uint64_t> attachments_checked_;  // at this count of changes
   std::map<PartitionId, uint32_t> settled_;
+  struct Horizon {
+    Rank rank;             // tombstones up to it may be collected
+    uint64_t changes = 0;  // when nothing was left to collect
+    bool idle = false;
+  };
+  std::map<PartitionId, Horizon> horizons_;
 };
 
 }  // namespace covey

@@ -40,6 +40,17 @@ TEST_CASE("the health of a cluster in one sentence") {
   EXPECT(judge_health(&three, views(3, 0)).healthy);
   EXPECT(judge_health(&three, views(3, 0)).next.empty());
 
+  // A node that was away is not as good as one that never was, before it has compared.
+  std::vector<NodeView> back = views(3, 0);
+  back[1].name = "n2", back[1].member = true;
+  back[1].partitions_behind = 1, back[1].rows_behind = 7;
+  Health recovering = judge_health(&three, back);
+  EXPECT_FALSE(recovering.healthy);
+  EXPECT(recovering.summary.starts_with("recovering: everything is served, node n2 catches up"));
+  REQUIRE(recovering.problems.size() == 1);
+  EXPECT(recovering.problems[0].ends_with(
+      "n2 still compares 1 partition with the others, lacking 7 rows"));
+
   Health degraded = judge_health(&three, views(3, 1));
   EXPECT_FALSE(degraded.healthy);
   EXPECT(degraded.summary.starts_with("degraded: 1 of 3 nodes down"));

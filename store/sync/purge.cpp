@@ -1,0 +1,124 @@
+#include "store/sync/purge.h"
+
+#include <algorithm>
+
+#include "base/core/log.h"
+#include "proto/rows.pb.h"
+#include "store/meta/keyspace.h"
+#include "store/register/entry.h"
+#include "store/register/walk.h"
+
+namespace covey {
+
+namespace {
+
+constexpr size_t kPurgeBatchRows = 1000;
+constexpr TableId kTables[] = {TableId::kHeads,       TableId::kUploads,   TableId::kParts,
+                               TableId::kBuckets,     TableId::kBlockRefs, TableId::kFences,
+                               TableId::kAttachments, TableId::kPartitions};
+
+bool holds(const std::vector<NodeId>& set, const NodeId& node) {
+  return std::find(set.begin(), set.end(), node) != set.end();
+}
+
+Task<Status> purge_garbage(Kv& kv, PartitionId partition, std::function<bool()> go_on) {
+  std::string behind(1, static_cast<char>(TableId::kGarbage));
+  const std::string end = behind_prefix(behind);
+  bool more = true;
+  while (more) {
+    WriteBatch batch;
+    {
+      auto rows = kv.scan(behind, end);
+      size_t seen = 0;
+      for (; rows->valid() && seen < kPurgeBatchRows; rows->next(), ++seen) {
+        rows::GarbageRow garbage;
+        std::string_view value = rows->value();
+        behind = std::string(rows->key()) + '\0';
+        if (garbage.ParseFromArray(value.data(), static_cast<int>(value.size())) &&
+            garbage.partition() == partition)
+          batch.erase(std::string(rows->key()));
+      }
+      CO_TRY_STATUS(rows->status());
+      more = rows->valid();
+    }
+    if (go_on && !go_on())
+      co_return fail(ErrorCode::kCancelled, "this node is a replica of the partition again");
+    if (!batch.empty()) {
+      CO_TRY_STATUS(co_await kv.write(std::move(batch)));
+    }
+  }
+  co_return Status();
+}
+
+}  // namespace
+
+Task<Status> purge_partition(Kv& kv, PartitionId partition, std::function<bool()> go_on) {
+  for (TableId table : kTables) {
+    const std::string begin = register_store_prefix(table, partition);
+    bool more = true;
+    while (more) {
+      WriteBatch batch;
+      {
+        auto rows = kv.scan(begin, behind_prefix(begin));
+        for (; rows->valid() && batch.ops().size() < kPurgeBatchRows; rows->next())
+          batch.erase(std::string(rows->key()));
+        CO_TRY_STATUS(rows->status());
+        more = rows->valid();
+      }
+      if (go_on && !go_on())
+        co_return fail(ErrorCode::kCancelled, "this node is a replica of the partition again");
+      if (!batch.empty()) {
+        CO_TRY_STATUS(co_await kv.write(std::move(batch)));
+      }
+    }
+  }
+  co_return co_await purge_garbage(kv, partition, std::move(go_on));
+}
+
+Result<bool> partition_is_empty(Kv& kv, PartitionId partition) {
+  for (TableId table : kTables) {
+    const std::string begin = register_store_prefix(table, partition);
+    auto rows = kv.scan(begin, behind_prefix(begin));
+    if (rows->valid()) return false;
+    TRY_STATUS(rows->status());
+  }
+  return true;
+}
+
+std::vector<PartitionId> partitions_entered(const LayoutState* old, const LayoutState& chosen,
+                                            const NodeId& self) {
+  // A state shows at most two layouts, and each change raises the version by one. So it is known
+  // what this node was between the two states unless a whole layout lies there unseen.
+  bool unseen = true, same = false;
+  if (old) {
+    uint64_t known = old->next ? old->next->version : old->current.version;
+    unseen = chosen.current.version > known + 1;
+    same = chosen.current.version == old->current.version;
+  }
+  std::vector<PartitionId> entered;
+  for (PartitionId p = 0; p < chosen.current.partitions(); ++p) {
+    ReplicaSets now = replica_sets(chosen, p);
+    if (!holds(now.all(), self)) continue;
+    // A replica all along is one in the old state and, where that came to rule alone, in what is
+    // current now.
+    bool stayed =
+        !unseen && holds(replica_sets(*old, p).all(), self) && (same || holds(now.current, self));
+    if (!stayed) entered.push_back(p);
+  }
+  return entered;
+}
+
+Task<Status> purge_before_adopting(Kv& kv, const LayoutState* old, const LayoutState& chosen,
+                                   NodeId self) {
+  // Partitions first: `old` and `chosen` need not outlive a suspension.
+  std::vector<PartitionId> entered = partitions_entered(old, chosen, self);
+  for (PartitionId partition : entered) {
+    CO_TRY(bool empty, partition_is_empty(kv, partition));
+    if (empty) continue;
+    log_info("partition {}: what this node held of it before is forgotten", partition);
+    CO_TRY_STATUS(co_await purge_partition(kv, partition));
+  }
+  co_return Status();
+}
+
+}  // namespace covey
