@@ -32,6 +32,9 @@ bool RegisterCluster::run() {
   for (size_t i = 0; i < count; ++i) clients.spawn(clients_->client(rng_.split("client")));
   faults.spawn(break_things(rng_.split("faults")));
   if (rng_.chance(0.6)) changes.spawn(change_layouts(rng_.split("layout")));
+  SimRng step_rng = rng_.split("sync");
+  in_step_runs_ = step_rng.chance(0.5);
+  if (in_step_runs_) in_step_.spawn(keep_in_step(std::move(step_rng)));
   auto ended = [&] { return clients.running() == 0 && faults.running() == 0; };
   if (loop_.run_until(ended, std::chrono::hours(1))) {
     good_ = heal_and_check() && good_;
@@ -40,6 +43,9 @@ bool RegisterCluster::run() {
   }
   if (!loop_.run_until([&] { return changes.running() == 0; }, std::chrono::hours(1)))
     complain("a layout change never ended");
+  in_step_.request_stop();
+  loop_.run(in_step_.join());
+  if (in_step_runs_ && good_) good_ = converge();
   for (auto& node : nodes_) loop_.run(node->stop_all());
   loop_.run_until_idle();
   for (auto& [key, ops] : history_.keys) {

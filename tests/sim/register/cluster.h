@@ -54,6 +54,14 @@ class RegisterCluster {
   Task<bool> settle(PartitionId p, int index, SimRng& rng);
   RegisterNode* some_node(SimRng& rng);
 
+  // ---- anti_entropy.cpp
+  Task<void> keep_in_step(SimRng rng);
+  Task<void> one_step(std::shared_ptr<RegisterIncarnation> at, PartitionId p, bool collect,
+                      Duration within);
+  Task<void> settle_by_comparing(SimRng& rng);
+  bool converge();
+  bool replicas_agree(PartitionId p);
+
   Options options_;
   bool good_ = true;
   SimLoop loop_;
@@ -65,6 +73,8 @@ class RegisterCluster {
   History history_;
   std::unique_ptr<Clients> clients_;
   Scope adopting_;
+  bool in_step_runs_ = false;  // replicas compare their rows in this run
+  Scope in_step_;
 };
 
 }  // namespace covey

@@ -67,7 +67,11 @@ Task<void> RegisterCluster::change_layout(SimRng& rng) {
   joint->next->assignment = draw_assignment(rng, nodes_.size(), copies);
   note("joint");
   co_await spread(joint, rng);
-  co_await settle_all(rng);
+  if (in_step_runs_) {
+    co_await settle_by_comparing(rng);
+  } else {
+    co_await settle_all(rng);
+  }
   note("settled");
   auto fresh = std::make_shared<LayoutState>(*joint);
   ++fresh->epoch;

@@ -42,13 +42,13 @@ int run_all(const Arguments& args, const char* program) {
     const covey::History& one = cluster.history();
     all.ok += one.ok, all.unknown += one.unknown, all.failed += one.failed;
     all.refused += one.refused, all.stale += one.stale, all.pages += one.pages;
-    all.layouts += one.layouts;
+    all.layouts += one.layouts, all.pulled += one.pulled, all.collected += one.collected;
   }
   std::printf(
       "%llu seeds, %llu bad; operations: %llu ok, %llu refused, %llu unknown, %llu failed, %llu "
-      "stale; %llu pages, %llu layout changes\n",
+      "stale; %llu pages, %llu layout changes, %llu rows pulled, %llu tombstones collected\n",
       args.seeds, bad, (ull)all.ok, (ull)all.refused, (ull)all.unknown, (ull)all.failed,
-      (ull)all.stale, (ull)all.pages, (ull)all.layouts);
+      (ull)all.stale, (ull)all.pages, (ull)all.layouts, (ull)all.pulled, (ull)all.collected);
   return bad == 0 ? 0 : 1;
 }
 

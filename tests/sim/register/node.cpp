@@ -39,6 +39,9 @@ Task<void> RegisterNode::start() {
   CHECK(service.has_value());
   one->service = std::move(*service);
   one->peers->serve(PeerService::kRegister, *one->service);
+  one->sync =
+      std::make_unique<RowSync>(one->runtime, *one->kv, *one->service, topology, *one->peers);
+  one->peers->serve(PeerService::kSync, *one->sync);
   now = one;
   co_await purge(*one->kv);  // it may have adopted a layout meanwhile
 }
@@ -48,12 +51,14 @@ void RegisterNode::crash() {
   now->crashed = true;
   now->peers->down();
   host.disk.crash();
+  now->sync->stop();
   zombies_.spawn(now->service->stop());
   now = nullptr;
 }
 
 Task<void> RegisterNode::stop_all() {
   for (auto& one : all_) {
+    if (one->sync) one->sync->stop();
     co_await one->service->stop();
     co_await one->peers->idle();
     co_await one->kv->close();

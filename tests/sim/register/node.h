@@ -10,6 +10,7 @@
 #include "store/meta/memory_target.h"
 #include "store/meta/open_kv.h"
 #include "store/register/service.h"
+#include "store/sync/row_sync.h"
 #include "tests/sim/sim_host.h"
 #include "tests/sim/sim_net.h"
 
@@ -24,6 +25,7 @@ struct RegisterIncarnation {
   std::unique_ptr<Kv> kv;
   std::unique_ptr<SimPeers> peers;
   std::unique_ptr<RegisterService> service;
+  std::unique_ptr<RowSync> sync;
 };
 
 class RegisterNode {
