@@ -148,9 +148,9 @@ Task<Result<RangePage>> RegisterService::range_once(RangeQuery query, PlaceRef a
       co_return fail(theirs.error().code, theirs.error().message);
     if (!theirs) continue;
     (theirs->digest == mine->digest ? agree : differ).push_back(node);
-    std::vector<NodeId> answered = agree;
-    answered.insert(answered.end(), differ.begin(), differ.end());
-    if (at->sets.quorum(answered)) break;
+    std::vector<NodeId> met = agree;
+    met.insert(met.end(), differ.begin(), differ.end());
+    if (at->sets.quorum(met)) break;
   }
   if (at->sets.quorum(agree) || SEEDED_BUG("register-listing-unsettled")) {
     PageMaker maker(query);
@@ -159,6 +159,12 @@ Task<Result<RangePage>> RegisterService::range_once(RangeQuery query, PlaceRef a
     if (mine->cut) maker.cut_after(mine->last);
     co_return std::move(maker.page);
   }
+  // Too few answered: a key that none of these has may still be there (while joint, one replica of
+  // the new set that differs is no quorum of the old one).
+  std::vector<NodeId> answered = agree;
+  answered.insert(answered.end(), differ.begin(), differ.end());
+  if (!at->sets.quorum(answered) && !SEEDED_BUG("register-listing-below-quorum"))
+    co_return fail(ErrorCode::kUnavailable, {}, std::string(kAgain));
   if (differ.empty()) co_return fail(ErrorCode::kUnavailable, {}, std::string(kAgain));
 
   // Every replica that differs says which keys and ranks it met; whatever is not the same in all of
