@@ -5,7 +5,7 @@
 
 // Read by jemalloc before main(). More arenas than two cost resident memory on small boxes.
 extern "C" const char* malloc_conf;
-const char* malloc_conf = "narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0";
+const char* malloc_conf = "narenas:2,dirty_decay_ms:5000,muzzy_decay_ms:0";
 #else
 #include <malloc.h>
 #endif

@@ -1,6 +1,6 @@
 // The allocator behind malloc. Release builds link jemalloc: requests allocate much and briefly,
 // and it serves that with a third of the C library's work, from few arenas that give memory back
-// within a second. Sanitizers bring an allocator of their own.
+// within seconds. Sanitizers bring an allocator of their own.
 #pragma once
 
 namespace covey {

@@ -16,6 +16,8 @@ namespace covey {
 namespace {
 
 constexpr size_t kPiecesPerCall = IOV_MAX;
+// Copying more at once would keep a loop from its other work for too long.
+constexpr size_t kReadInlineBytesMax = 512 * 1024;
 
 // The next call's part of `pieces`, beginning `skip` bytes into pieces[first].
 std::vector<iovec> gather(const std::vector<Blob>& pieces, size_t first, size_t skip) {
@@ -61,13 +63,17 @@ Result<std::unique_ptr<File>> OsFile::open(Pool& io, std::string path, Disk::Ope
 
 OsFile::~OsFile() { close(fd_); }
 
-Result<Blob> OsFile::read_now(uint64_t offset, size_t size_bytes) {
-  // No more than there is, so that a wrong length from a corrupt record allocates nothing.
+size_t OsFile::available(uint64_t offset, size_t size_bytes) const {
   uint64_t end = size();
-  size_bytes =
-      offset >= end ? 0 : static_cast<size_t>(std::min<uint64_t>(size_bytes, end - offset));
-  auto buffer = std::make_shared_for_overwrite<char[]>(size_bytes);
-  size_t got = 0;
+  return offset >= end ? 0 : static_cast<size_t>(std::min<uint64_t>(size_bytes, end - offset));
+}
+
+Result<Blob> OsFile::read_now(uint64_t offset, size_t size_bytes) {
+  size_bytes = available(offset, size_bytes);
+  return read_rest(std::make_shared_for_overwrite<char[]>(size_bytes), 0, offset, size_bytes);
+}
+
+Result<Blob> OsFile::read_rest(Buffer buffer, size_t got, uint64_t offset, size_t size_bytes) {
   while (got < size_bytes) {
     ssize_t n = pread(fd_, buffer.get() + got, size_bytes - got, static_cast<off_t>(offset + got));
     if (n < 0 && errno == EINTR) continue;
@@ -80,7 +86,23 @@ Result<Blob> OsFile::read_now(uint64_t offset, size_t size_bytes) {
 }
 
 Task<Result<Blob>> OsFile::read(uint64_t offset, size_t size_bytes) {
-  co_return co_await io_.run([this, offset, size_bytes] { return read_now(offset, size_bytes); });
+  size_bytes = available(offset, size_bytes);
+  Buffer buffer = std::make_shared_for_overwrite<char[]>(size_bytes);
+  size_t got = 0;
+  if (size_bytes <= kReadInlineBytesMax) {
+    // What is in the page cache comes at once; whatever goes wrong here, the pool meets again.
+    iovec part{buffer.get(), size_bytes};
+    ssize_t n = preadv2(fd_, &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+    if (n > 0) got = static_cast<size_t>(n);
+  }
+  if (got == size_bytes) {
+    const char* bytes = buffer.get();
+    co_return Blob(std::move(buffer), std::string_view(bytes, got));
+  }
+  auto rest = [this, buffer, got, offset, size_bytes] {
+    return read_rest(buffer, got, offset, size_bytes);
+  };
+  co_return co_await io_.run(std::move(rest));
 }
 
 Task<Status> OsFile::write(uint64_t offset, std::vector<Blob> pieces) {

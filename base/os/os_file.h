@@ -15,6 +15,7 @@ namespace covey {
 // "cannot write /data/x: No space left on device"; kNoSpace, kNotFound, kAlreadyExists or kIo.
 Error disk_error(const char* verb, const std::string& path, int error_number);
 
+// Reads what is in the page cache on the calling thread, and waits for the disk on the pool's.
 class OsFile final : public File {
  public:
   // Blocking. Errors: kNotFound, kAlreadyExists, kIo, kNoSpace.
@@ -33,6 +34,11 @@ class OsFile final : public File {
  private:
   OsFile(Pool& io, std::string path, int fd, uint64_t size_bytes)
       : io_(io), path_(std::move(path)), fd_(fd), size_bytes_(size_bytes) {}
+  using Buffer = std::shared_ptr<char[]>;
+  // No more than there is, so that a wrong length from a corrupt record allocates nothing.
+  size_t available(uint64_t offset, size_t size_bytes) const;
+  // Reads into buffer[got, size_bytes), which belongs at `offset` + got of the file.
+  Result<Blob> read_rest(Buffer buffer, size_t got, uint64_t offset, size_t size_bytes);
   // These block; they run on the pool.
   Status write_blocking(uint64_t offset, const std::vector<Blob>& pieces);
   Status sync_blocking();

@@ -17,6 +17,7 @@ constexpr size_t kDrainBytesMax =
     256 * kKiB;  // an unread body up to this is read away, a longer one costs the connection
 constexpr size_t kCopyBytesMax = 16 * kKiB;
 constexpr size_t kTlsQueueBytesMax = 64 * kKiB;
+constexpr size_t kTurnBytesMax = 1 * kMiB;  // of one body, then others have their turn
 
 // One read at a time on a loop: small reads of all its connections share a buffer.
 char* shared_buffer() {
@@ -305,6 +306,7 @@ Task<bool> HttpConnection::send_stream(HttpResponse& response, std::string head,
       response.content_length < 0 ? UINT64_MAX : static_cast<uint64_t>(response.content_length);
   std::string lead = std::move(head);
   Blob piece = std::move(first);
+  size_t turn_bytes = 0;
   while (true) {
     bool end = piece.empty();
     if (!chunked && response.content_length >= 0) {
@@ -319,6 +321,7 @@ Task<bool> HttpConnection::send_stream(HttpResponse& response, std::string head,
     }
     if (!lead.empty()) pieces.push_back(Blob::own(std::move(lead)));
     lead.clear();
+    turn_bytes += piece.size();
     if (!end) pieces.push_back(std::move(piece));
     if (chunked) pieces.push_back(Blob::copy("\r\n"));
     if (!pieces.empty()) {
@@ -326,6 +329,10 @@ Task<bool> HttpConnection::send_stream(HttpResponse& response, std::string head,
       if (!sent) co_return false;
     }
     if (end || left == 0) co_return true;
+    if (turn_bytes >= kTurnBytesMax) {
+      turn_bytes = 0;
+      co_await host_.loop().yield();
+    }
     auto more = co_await response.stream->next();
     if (!more) {
       log_warn("{} {} was cut off: {}", parser_.request().method, parser_.request().target,

@@ -13,8 +13,15 @@ namespace {
 
 constexpr Duration kHedgeMin = std::chrono::milliseconds(20);
 constexpr Duration kRepairTimeout = std::chrono::seconds(10);
+constexpr uint32_t kLocalReadBytes = 256 * kKiB;  // a multiple of kChunkBytes
 
 }  // namespace
+
+uint32_t BlockService::read_step(PartitionId home) const {
+  std::vector<NodeId> replicas = replicas_of(home).all();
+  bool ours = std::find(replicas.begin(), replicas.end(), peers_.self()) != replicas.end();
+  return ours ? kLocalReadBytes : static_cast<uint32_t>(kBlockBytesMax);
+}
 
 Task<Result<Blob>> BlockService::get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                                      TimePoint deadline) {

@@ -43,6 +43,7 @@ class BlockService : public Blocks, public PeerHandler {
                    TimePoint deadline) override;
   Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                          TimePoint deadline) override;
+  uint32_t read_step(PartitionId home) const override;
   Task<Status> drop_local(PartitionId home, VersionId version) override;
   Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId home, VersionId after,
                                                          Duration min_age, size_t limit) override;

@@ -54,6 +54,10 @@ class Blocks {
   virtual Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                                  TimePoint deadline) = 0;
 
+  // How much of a body is best asked of get() at a time: a piece that stays in the processor's
+  // cache from the check to the socket where this node should have a copy, else a whole block.
+  virtual uint32_t read_step(PartitionId home) const = 0;
+
   // Marks every local block of `version` deleted and refuses later ones; its space returns with
   // compaction. Durable when it completes. REQUIRES: no row names the version any more (the caller
   // proved it on a quorum).

@@ -8,7 +8,6 @@
 namespace covey {
 namespace {
 
-constexpr size_t kReadNowBytesMax = 64 * kKiB;
 constexpr int kMovesMax = 8;  // of a block while it is read
 
 }  // namespace
@@ -50,20 +49,14 @@ Task<Result<Blob>> SegmentStore::read_at(Place place, uint32_t offset, uint32_t 
   bool one_read = first_chunk == 0;
   uint64_t begin = one_read ? crcs_at : from;
   size_t bytes = static_cast<size_t>(to - begin);
-  Result<Blob> read = Blob();
-  if (bytes <= kReadNowBytesMax + kChunkBytes) {
-    read = file->read_now(begin, bytes);
-  } else {
-    read = co_await file->read(begin, bytes);
-  }
+  CO_TRY(Blob data, co_await file->read(begin, bytes));
   Blob crcs;
-  if (read && !one_read) {
-    CO_TRY(crcs, file->read_now(crcs_at, 4 * chunks));
-  } else if (read) {
-    crcs = read->slice(0, 4 * chunks);
-    *read = read->slice(std::min(read->size(), 4 * chunks + 4));
+  if (one_read) {
+    crcs = data.slice(0, 4 * chunks);
+    data = data.slice(std::min(data.size(), 4 * chunks + 4));
+  } else {
+    CO_TRY(crcs, co_await file->read(crcs_at, 4 * chunks));
   }
-  CO_TRY(Blob data, std::move(read));
   Reader r(crcs.view());
   std::vector<uint32_t> values;
   for (size_t i = 0; i < chunks; ++i) values.push_back(r.u32());

@@ -13,7 +13,7 @@ namespace {
 
 // Fetched ahead of the one being sent: enough to keep a disk or a peer busy, little enough for
 // 1,000 readers.
-constexpr size_t kReadAheadBlocks = 2;
+constexpr size_t kReadAheadPieces = 2;
 constexpr Duration kBlockReadTimeout = std::chrono::seconds(15);
 
 struct Fetch {
@@ -67,7 +67,7 @@ class ExtentReader : public BodyReader {
   TimePoint deadline() const { return runtime_.clock.after(kBlockReadTimeout); }
 
   void start_fetches() {
-    while (!pieces_.empty() && ahead_.size() < 1 + kReadAheadBlocks) {
+    while (!pieces_.empty() && ahead_.size() < 1 + kReadAheadPieces) {
       auto slot = std::make_shared<Fetch>();
       Piece piece = std::move(pieces_.front());
       pieces_.pop_front();
@@ -83,7 +83,7 @@ class ExtentReader : public BodyReader {
 
   // Plans more pieces when few are left: the head's extents at once, manifest chunks one at a time.
   Task<Status> fill() {
-    while (pieces_.size() <= kReadAheadBlocks && at_ < end_) {
+    while (pieces_.size() <= kReadAheadPieces && at_ < end_) {
       std::vector<rows::Extent> extents;
       uint64_t begin = 0;
       if (head_.chunk_offset().empty()) {
@@ -118,9 +118,11 @@ class ExtentReader : public BodyReader {
       VersionId version = VersionId::from_bytes(extent.version()).value_or(VersionId{});
       uint64_t at = extent.offset(), end = extent.offset() + extent.size();
       uint64_t block_bytes = std::max<uint64_t>(1, extent.block_bytes());
+      uint64_t step = blocks_.read_step(extent.home());
       while (at < end) {
         uint64_t index = at / block_bytes, within = at % block_bytes;
-        uint64_t size = std::min(end - at, block_bytes - within);
+        // Steps begin at their multiples, so that none reads the chunk of a checksum twice.
+        uint64_t size = std::min({end - at, block_bytes - within, step - within % step});
         Piece piece;
         piece.home = extent.home();
         piece.block = {version, static_cast<uint32_t>(index)};
