@@ -23,6 +23,8 @@ Task<Result<SegmentStore::Stored>> SegmentStore::get(BlockKey key, uint32_t offs
     CO_TRY(std::optional<Place> now, find(key));
     if (!now) co_return fail(ErrorCode::kNotFound, "no such block here");
     if (*now != *place && tries < kMovesMax) continue;
+    // It could not be read: it may well be good, and the others' copies may fail as this one did.
+    if (!bytes.is(ErrorCode::kCorrupt)) co_return tl::unexpected<Error>(std::move(bytes).error());
     // Set aside: never served, never asked again; a peer's copy takes its place.
     ++quarantined_;
     log_error("block {} {} in {} is bad ({}); it will be fetched from another node",

@@ -1,6 +1,6 @@
 // CompleteMultipartUpload: open -> completing (the head to be, durable manifest) -> head written ->
-// completed. Whoever finds an upload 'completing' finishes it: the head is written at most once,
-// because the row remembers what the key held before.
+// completed. Whoever finds an upload 'completing' claims it and finishes it: the head is written at
+// most once, because the row remembers what the key held before and whose turn it is.
 #include <openssl/evp.h>
 
 #include <algorithm>
@@ -129,17 +129,14 @@ Task<Result<rows::HeadRow>> Store::assemble(UploadAt& upload, const CompleteRequ
   co_return head;
 }
 
-// May the head to be have stood before what stands now? Then it needs no writing: a blind write or
-// delete that came after it is ordered after it, and a conditional one says what it replaced.
-static bool written_before(const std::optional<rows::HeadRow>& now, const std::string& version,
-                           bool unconditional) {
-  if (now && now->version() == version) return true;
-  if (now && now->conditional()) return now->replaced() == version;
-  return unconditional;
+// The head to be stands, or what stands says that it replaced it.
+static bool surely_written(const std::optional<rows::HeadRow>& now, const std::string& version) {
+  return now && (now->version() == version || (now->conditional() && now->replaced() == version));
 }
 
-// From 'completing' on: by the gateway that marked it, or by a later Complete that found it so.
-Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions conditions,
+// From 'completing' on, under a claim of this request's own. `first`: nobody else ever held a
+// claim, so as long as nobody has taken it over, the head was written by this request or by nobody.
+Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions conditions, bool first,
                                                 TimePoint deadline) {
   rows::HeadRow head;
   if (!head.ParseFromString(upload.row.head()))
@@ -149,14 +146,23 @@ Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions con
     CO_TRY(std::optional<rows::HeadRow> now, co_await current_head(upload, deadline));
     const std::string before = now ? now->version() : "";
     if (before != upload.row.head_before()) {
-      if (written_before(now, head.version(), conditions.empty())) {
+      // A blind write hides what stood before it: the head may be ordered right before that.
+      bool hidden = !first && now && !now->conditional() && conditions.empty();
+      if (surely_written(now, head.version()) || hidden) {
         CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETED, deadline));
         co_return object_info(upload.row.key(), head);
+      }
+      if (!first) {  // whether an earlier claim's head stood in between is known to nobody
+        CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::ABORTED, deadline));
+        co_return fail(ErrorCode::kUnknownOutcome,
+                       "the key changed while the upload was completed: read it to see");
       }
       upload.row.set_head_before(before);
       CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETING, deadline));
     } else if (refused) {  // nothing came between: the client's own condition failed
-      CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::OPEN, deadline));
+      if (first) {
+        CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::OPEN, deadline));
+      }
       co_return tl::unexpected<Error>(std::move(*refused));
     }
     rows::ConditionsMessage want;
@@ -190,20 +196,44 @@ Task<Result<std::optional<rows::HeadRow>>> Store::current_head(UploadAt& upload,
   co_return now;
 }
 
-// Moves an upload that is 'completing' to `state`.
+// Moves an upload that is 'completing' under this request's claim to `state`. To 'completed'
+// anybody may move it who knows that the head was written.
 Task<Status> Store::end_upload(UploadAt& upload, rows::UploadRow::State state, TimePoint deadline) {
   rows::UploadRow row = upload.row;
+  std::string claim = row.claim();
   row.set_state(state);
+  if (state != rows::UploadRow::COMPLETING) row.clear_claim();
   if (state == rows::UploadRow::OPEN) {
     row.clear_head();
     row.clear_head_before();
-  } else if (state == rows::UploadRow::COMPLETED) {
+  } else if (state != rows::UploadRow::COMPLETING) {
     row.set_ended_ms(runtime_.clock.wall_now().ms);
   }
   std::vector<rows::UploadRow::State> from;
   from.push_back(rows::UploadRow::COMPLETING);
-  if (state == rows::UploadRow::COMPLETED) from.push_back(rows::UploadRow::COMPLETED);
-  co_return co_await set_upload(upload.at, std::move(row), std::move(from), deadline);
+  if (state == rows::UploadRow::COMPLETED) {
+    from.push_back(rows::UploadRow::COMPLETED);
+    claim.clear();
+  }
+  Status ended =
+      co_await set_upload(upload.at, std::move(row), std::move(from), std::move(claim), deadline);
+  if (ended.is(ErrorCode::kPreconditionFailed) && state != rows::UploadRow::COMPLETED)
+    co_return fail(ErrorCode::kUnknownOutcome, "another Complete took over: read the key to see");
+  co_return ended;
+}
+
+// Takes a fresh claim on an upload that is in state `from`.
+Task<Status> Store::claim_upload(UploadAt& upload, rows::UploadRow::State from,
+                                 TimePoint deadline) {
+  OperationId claim = runtime_.rng.id<OperationId>();
+  upload.row.set_claim(std::string(claim.view()));
+  std::vector<rows::UploadRow::State> expect;
+  expect.push_back(from);
+  std::string any;
+  Status marked = co_await set_upload(upload.at, upload.row, std::move(expect), any, deadline);
+  if (marked.is(ErrorCode::kPreconditionFailed))
+    co_return fail(ErrorCode::kConflict, "another Complete is under way");
+  co_return marked;
 }
 
 Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoint deadline) {
@@ -221,7 +251,8 @@ Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoi
     co_return object_info(std::move(request.key), head);
   }
   if (upload.row.state() == rows::UploadRow::COMPLETING) {
-    co_return co_await finish_complete(upload, request.conditions, deadline);
+    CO_TRY_STATUS(co_await claim_upload(upload, rows::UploadRow::COMPLETING, deadline));
+    co_return co_await finish_complete(upload, request.conditions, false, deadline);
   }
   CO_TRY(rows::HeadRow head, co_await assemble(upload, request, deadline));
   CO_TRY(std::optional<rows::HeadRow> before, co_await current_head(upload, deadline));
@@ -229,13 +260,8 @@ Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoi
   upload.row.set_head(head.SerializeAsString());
   upload.row.set_head_before(before ? before->version() : "");
   upload.row.set_request_digest(digest);
-  std::vector<rows::UploadRow::State> expect;
-  expect.push_back(rows::UploadRow::OPEN);
-  Status marked = co_await set_upload(upload.at, upload.row, std::move(expect), deadline);
-  if (marked.is(ErrorCode::kPreconditionFailed))
-    co_return fail(ErrorCode::kConflict, "another Complete is under way");
-  CO_TRY_STATUS(std::move(marked));
-  co_return co_await finish_complete(upload, request.conditions, deadline);
+  CO_TRY_STATUS(co_await claim_upload(upload, rows::UploadRow::OPEN, deadline));
+  co_return co_await finish_complete(upload, request.conditions, true, deadline);
 }
 
 }  // namespace covey

@@ -162,8 +162,10 @@ Task<Result<std::vector<PartInfo>>> Store::parts(std::string bucket, std::string
 }
 
 Task<Status> Store::set_upload(BucketAt& at, rows::UploadRow row,
-                               std::vector<rows::UploadRow::State> expect, TimePoint deadline) {
+                               std::vector<rows::UploadRow::State> expect, std::string claim,
+                               TimePoint deadline) {
   rows::UploadMutation want;
+  want.set_expect_claim(std::move(claim));
   for (auto state : expect) want.add_expect(state);
   RegisterKey key =
       upload_key(at.space, row.key(), UploadId::from_bytes(row.id()).value_or(UploadId{}));
@@ -189,7 +191,8 @@ Task<Status> Store::abort_upload(std::string bucket, std::string key, UploadId i
   row.set_ended_ms(runtime_.clock.wall_now().ms);
   std::vector<rows::UploadRow::State> expect;
   expect.push_back(rows::UploadRow::OPEN);
-  Status set = co_await set_upload(upload.at, std::move(row), std::move(expect), deadline);
+  std::string any;
+  Status set = co_await set_upload(upload.at, std::move(row), std::move(expect), any, deadline);
   if (set.is(ErrorCode::kPreconditionFailed))
     co_return fail(ErrorCode::kNoSuchUpload, "the upload has ended");
   co_return set;

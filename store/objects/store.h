@@ -146,11 +146,14 @@ class Store : public ObjectStore {
                                                      uint32_t after, size_t limit,
                                                      TimePoint deadline);
   Task<Status> write_part(UploadAt& upload, rows::PartRow row, TimePoint deadline);
+  // When it is in one of the states and, unless `claim` is empty, under that claim.
   Task<Status> set_upload(BucketAt& at, rows::UploadRow row,
-                          std::vector<rows::UploadRow::State> expect, TimePoint deadline);
+                          std::vector<rows::UploadRow::State> expect, std::string claim,
+                          TimePoint deadline);
+  Task<Status> claim_upload(UploadAt& upload, rows::UploadRow::State from, TimePoint deadline);
   Task<Result<rows::HeadRow>> assemble(UploadAt& upload, const CompleteRequest& request,
                                        TimePoint deadline);
-  Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions,
+  Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions, bool first,
                                            TimePoint deadline);
   Task<Result<std::optional<rows::HeadRow>>> current_head(UploadAt& upload, TimePoint deadline);
   Task<Status> end_upload(UploadAt& upload, rows::UploadRow::State state, TimePoint deadline);

@@ -243,6 +243,8 @@ Result<RegisterTable::Write> UploadTable::apply(const std::optional<std::string>
     // The caller reads the row again to see what became of the upload.
     return fail(ErrorCode::kPreconditionFailed, "the upload is in another state");
   }
+  if (!want.expect_claim().empty() && want.expect_claim() != now.claim())
+    return fail(ErrorCode::kPreconditionFailed, "another request completes the upload");
   write.tombstone = want.remove();
   if (!want.remove()) write.row = want.row().SerializeAsString();
   return write;

@@ -10,7 +10,8 @@ using Kind = KeyOp::Kind;
 using Answer = KeyOp::Answer;
 
 constexpr Duration kDeadline = 10s;
-constexpr Duration kOverrun = 5s;  // beyond the deadline something hangs
+constexpr Duration kOverrun = 5s;   // beyond the deadline something hangs
+constexpr Duration kForBody = 60s;  // a body's blocks have deadlines of their own
 
 // What an error says of a write; nullopt: nothing that a client could be told here.
 enum class Meaning { kNotDone, kUnknown, kRefused, kMissing };
@@ -94,7 +95,8 @@ KeyOp Client::begin(const At& at, Kind kind) {
 
 bool Client::record(const At& at, const std::string& key, KeyOp op, const Status& answer) {
   op.returned_ns = world_.loop.now().ns;
-  if (op.returned_ns - op.called_ns > (kDeadline + kOverrun).count())
+  Duration most = kDeadline + kOverrun + (op.kind == Kind::kRead ? kForBody : Duration(0));
+  if (op.returned_ns - op.called_ns > most.count())
     world_.complain("an operation overran its deadline: " + op.describe());
   if (!answer) op.note += " " + to_string(answer.error());
   bool reads = op.kind == Kind::kRead || op.kind == Kind::kReadEtag;

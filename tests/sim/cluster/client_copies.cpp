@@ -102,12 +102,13 @@ Task<bool> Client::complete(At at, CompleteRequest request, KeyOp op) {
   std::string key = request.key;
   CompleteRequest again = request;
   auto done = co_await at->objects().complete_upload(std::move(request), deadline(at));
-  bool refused = done.is(ErrorCode::kPreconditionFailed);
+  bool refused = done.is(ErrorCode::kPreconditionFailed), twice = false;
   if (!done && !refused && !at->dead() && rng_.chance(0.5)) {
     At other = world_.pick(rng_);
     if (other) {
       op.note += " (" + to_string(done.error()) + ", again)";
       at = other;
+      twice = true;
       done = co_await at->objects().complete_upload(std::move(again), deadline(at));
     }
   }
@@ -115,6 +116,8 @@ Task<bool> Client::complete(At at, CompleteRequest request, KeyOp op) {
   if (!done) {
     bool clear = done.is(ErrorCode::kPreconditionFailed) || done.is(ErrorCode::kInvalidPart) ||
                  done.is(ErrorCode::kInvalidPartOrder) || done.is(ErrorCode::kNoSuchUpload);
+    // The second may find that the first one's outcome is past knowing.
+    if (twice && done.is(ErrorCode::kNoSuchUpload)) clear = false;
     std::string why = to_string(done.error());
     status = clear ? Status(tl::unexpected<Error>(done.error()))
                    : Status(fail(ErrorCode::kUnknownOutcome, why));
