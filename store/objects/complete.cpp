@@ -159,7 +159,7 @@ Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions con
       }
       upload.row.set_head_before(before);
       CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETING, deadline));
-    } else if (refused) {  // nothing came between: the client's own condition failed
+    } else if (refused && !conditions.empty()) {  // nothing stands between: the client's own failed
       if (first) {
         CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::OPEN, deadline));
       }

@@ -77,10 +77,20 @@ void SimDisk::write_range(Inode& inode, uint64_t offset, std::string_view bytes,
 
 void SimDisk::make_durable(Inode& inode, uint64_t number) {
   for (auto it = inode.older.begin(); it != inode.older.end();) {
-    std::erase_if(it->second, [&](const OldVersion& old) { return old.replaced_by <= number; });
+    // Up to the last write that reached the disk; those before it do not matter any more.
+    auto last = std::find_if(it->second.rbegin(), it->second.rend(),
+                             [&](const OldVersion& old) { return old.replaced_by <= number; });
+    it->second.erase(it->second.begin(), last.base());
     it = it->second.empty() ? inode.older.erase(it) : std::next(it);
   }
   std::erase_if(inode.older_sizes, [&](auto& old) { return old.second <= number; });
+}
+
+// A sync failed: the kernel takes what it covered for clean.
+void SimDisk::forsake(Inode& inode, uint64_t number) {
+  for (auto& [index, versions] : inode.older)
+    for (OldVersion& old : versions)
+      if (old.replaced_by <= number) old.replaced_by = UINT64_MAX;
 }
 
 void SimDisk::apply(std::map<std::string, InodeRef>& entries, const DirChange& change) {

@@ -27,10 +27,13 @@ inline constexpr size_t kSimSectorBytes = 512;
 struct SimDiskFaults {
   Duration latency_min{0};  // of every operation, uniform
   Duration latency_max{0};
-  Duration sync_latency{0};       // on top, for sync, write_sync and sync_dir
-  uint32_t fail_reads = 0;        // the next n fail with kIo
-  uint32_t fail_writes = 0;       // the next n fail with kIo; a part may have been written
-  uint32_t fail_syncs = 0;        // the next n fail with kIo; what they covered stays in doubt
+  Duration sync_latency{0};  // on top, for sync, write_sync and sync_dir
+  uint32_t fail_reads = 0;   // the next n fail with kIo
+  uint32_t fail_writes = 0;  // the next n fail with kIo; a part may have been written
+  // The next n fail with kIo. As in Linux, what they covered is still read, but no later sync makes
+  // it durable; only writing it again does ("Can applications recover from fsync failures?",
+  // ATC'20).
+  uint32_t fail_syncs = 0;
   uint32_t tear_writes = 0;       // the next n report success but leave some sectors unwritten
   uint32_t misdirect_writes = 0;  // the next n report success but go somewhere else in the file
   std::string misdirect_below;    // only files whose path begins so
@@ -102,6 +105,7 @@ class SimDisk : public Disk {
   static void write_sector(Inode& inode, uint64_t index, const Sector& bytes, uint64_t number);
   static void write_range(Inode& inode, uint64_t offset, std::string_view bytes, uint64_t number);
   static void make_durable(Inode& inode, uint64_t number);
+  static void forsake(Inode& inode, uint64_t number);
   static void apply(std::map<std::string, InodeRef>& entries, const DirChange& change);
   static void crash_inode(Inode& inode, Rng* rng);
   void crash_with(Rng* rng);

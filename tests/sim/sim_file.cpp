@@ -47,6 +47,7 @@ Task<Status> SimFile::sync() {
   if (!up) co_return dead();
   if (disk_.faults.fail_syncs > 0) {
     --disk_.faults.fail_syncs;
+    SimDisk::forsake(*inode_, covered);
     co_return fail(ErrorCode::kIo, "simulated disk: sync failed");
   }
   SimDisk::make_durable(*inode_, covered);

@@ -31,6 +31,11 @@ int History::new_write(WriteRecord record) {
   return id;
 }
 
+size_t History::copies() const {
+  return static_cast<size_t>(
+      std::count_if(writes_.begin(), writes_.end(), [](auto& write) { return write.copy; }));
+}
+
 const std::vector<Chunk>* History::content(const std::string& etag) const {
   auto it = by_etag_.find(etag);
   return it == by_etag_.end() ? nullptr : &writes_[static_cast<size_t>(it->second) - 1].chunks;

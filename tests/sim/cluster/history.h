@@ -43,6 +43,7 @@ class History {
   int new_write(WriteRecord record);
   WriteRecord& write(int id) { return writes_.at(static_cast<size_t>(id) - 1); }
   bool known(int id) const { return id > 0 && static_cast<size_t>(id) <= writes_.size(); }
+  size_t copies() const;
   // The chunks of the object with this ETag; nullptr: nobody ever wrote it.
   const std::vector<Chunk>* content(const std::string& etag) const;
 

@@ -49,8 +49,12 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   knobs.think_max = milliseconds(rng.chance(0.3) ? 20 : 100 + rng.below(1500));
   knobs.large = rng.chance(0.5) ? 0.3 : 0.7;
   knobs.huge = rng.chance(0.1) ? 0.1 : 0;
+  knobs.reclaim = rng.chance(0.3);
   knobs.victim = rng.below(knobs.nodes);
-  knobs.calm_max = milliseconds(100 + rng.below(4000));
+  // From a fault every other operation to one in a while.
+  auto pace = 0.2 + 0.1 * static_cast<double>(rng.below(30));
+  auto think = static_cast<double>(knobs.think_max.count());
+  knobs.calm_max = milliseconds(50) + Duration(static_cast<int64_t>(pace * think));
   SimNetworkFaults network = draw_network(rng);
   if (only.empty() || only == "network") knobs.network = network;
   // None, one, a few, or half of all.
@@ -67,9 +71,10 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
 
 std::string Knobs::describe() const {
   std::string text = fmt::format(
-      "{} nodes, {} zones, {} clients x {} operations on {} keys; loss {:.2f}, "
+      "{} nodes, {} zones, {} clients x {} operations on {} keys{}; loss {:.2f}, "
       "duplicates {:.2f}, stragglers {:.2f}, delay up to {} us; faults:",
-      nodes, zones, clients, operations, keys, network.loss, network.duplicate, network.straggle,
+      nodes, zones, clients, operations, keys, reclaim ? ", reclaim" : "", network.loss,
+      network.duplicate, network.straggle,
       std::chrono::duration_cast<microseconds>(network.delay_max).count());
   for (Fault fault : faults) text += fmt::format(" {}", fault_name(fault));
   return text + (faults.empty() ? " none" : "");

@@ -47,6 +47,8 @@ struct Knobs {
   size_t keys = 5;
   Duration think_max = std::chrono::milliseconds(400);  // between operations of a client
   double large = 0.3;                                   // bodies that go into blocks
+  // What was displaced is given back after half a minute; before the last checks all of it is gone.
+  bool reclaim = false;
   double huge = 0;  // bodies of several blocks; multipart uploads of several parts
   // ---- what goes wrong
   SimNetworkFaults network;  // all the time: loss, duplication, delay (and so reordering)

@@ -14,6 +14,7 @@ constexpr Duration kFormWithin = 3min;
 constexpr Duration kWorkWithin = 60min;
 constexpr Duration kHealWithin = 5min;
 constexpr Duration kSettle = 10s;
+constexpr Duration kReclaimWithin = 3min;
 
 }  // namespace
 
@@ -32,6 +33,7 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
   for (size_t i = 0; i < knobs.nodes; ++i) {
     nodes.push_back(
         std::make_unique<SimNode>(net, wires, rng, trace, i, knobs.zones, knobs.partitions));
+    if (knobs.reclaim) nodes.back()->config.reclaim_delay = 30s;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
   }
   static const char* kNames[] = {"a", "d/1", "d/2", "d/e/3", "m", "z", "d", "~"};
@@ -147,7 +149,66 @@ Task<void> World::look_at_everything() {
   }
 }
 
-void World::last_checks() { loop.run(look_at_everything()); }
+void World::describe_garbage(SimNode& node) {
+  std::string table(1, static_cast<char>(TableId::kGarbage)), end = table;
+  ++end[0];
+  for (auto row = node.now()->kv().scan(table, end); row->valid(); row->next()) {
+    rows::GarbageRow garbage;
+    (void)garbage.ParseFromArray(row->value().data(), static_cast<int>(row->value().size()));
+    RegisterKey key{static_cast<TableId>(garbage.table()), garbage.partition(), garbage.key()};
+    auto now = node.now()->storage().registers().local(key);
+    trace.line("  n{}: garbage of table {} partition {}, displaced by a row that is {}",
+               node.number, garbage.table(), garbage.partition(),
+               !now             ? "unreadable"
+               : now->committed ? "committed"
+                                : "not committed");
+  }
+}
+
+// Waits until what nothing refers to any more is gone; what is left is checked afterwards. What a
+// copy refers to stays.
+void World::reclaim_all() {
+  size_t copies = history.copies();
+  auto reclaimed = [this, copies] {
+    std::string table(1, static_cast<char>(TableId::kGarbage)), end = table;
+    ++end[0];
+    return std::all_of(nodes.begin(), nodes.end(), [&](auto& node) {
+      size_t left = 0;
+      for (auto row = node->now()->kv().scan(table, end); row->valid(); row->next()) ++left;
+      return left <= copies;
+    });
+  };
+  TimePoint until = loop.after(kReclaimWithin);
+  bool done = false;
+  while (!done && loop.now() < until) {
+    loop.run_for(5s);
+    done = reclaimed();
+  }
+  if (!done) {
+    complain("what was displaced is not given back");
+    for (auto& node : nodes) describe_garbage(*node);
+  }
+  trace.line("reclaimed");
+}
+
+// After the clients have gone nothing may be left that waits for anything.
+void World::check_idle() {
+  for (auto& node : nodes) {
+    if (!node->now()) continue;
+    size_t serving = node->now()->peers().serving();
+    if (serving > 0) complain(fmt::format("n{} still serves {} calls", node->number, serving));
+  }
+}
+
+void World::last_checks() {
+  loop.run(look_at_everything());
+  if (knobs.reclaim && good_) {
+    reclaim_all();
+    loop.run(look_at_everything());
+  }
+  loop.run_for(kSettle);
+  check_idle();
+}
 
 void World::check_histories() {
   for (auto& [key, ops] : history.ops()) {

@@ -56,6 +56,9 @@ class World {
   // Ends all faults, and waits until every node serves.
   bool heal();
   void last_checks();
+  void reclaim_all();
+  void describe_garbage(SimNode& node);
+  void check_idle();
   Task<void> look_at_everything();
   void check_histories();
   void end();
