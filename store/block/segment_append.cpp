@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "store/block/segment_store.h"
 
 namespace covey {
@@ -86,7 +87,12 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
       end = head.end_of(end);
     }
     std::shared_ptr<File> file = active_file_;
-    Status written = co_await file->write_sync(begin, std::move(pieces));
+    Status written;
+    if (SEEDED_BUG("block-ack-before-sync")) {
+      written = co_await file->write(begin, std::move(pieces));
+    } else {
+      written = co_await file->write_sync(begin, std::move(pieces));
+    }
     if (written.is(ErrorCode::kNoSpace)) {  // a file system that cannot preallocate
       full_until_ = runtime_.clock.after(kFullFor);
       co_await seal();

@@ -170,6 +170,8 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
     log_warn(
         "{}: {} places do not hold valid records; their blocks will be fetched from other nodes",
         path(id), holes);
+  // A process that died may have left what was found in the page cache only.
+  CO_TRY_STATUS(co_await file.sync());
   // Sealed: nothing more to learn from it. What was reserved beyond its records is given back.
   Segment& segment = segments_.at(id);
   Status cut = co_await file.truncate(segment.end);

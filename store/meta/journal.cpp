@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 
 namespace covey {
 
@@ -62,7 +63,11 @@ Task<Status> Journal::append(std::string record, uint64_t first_sequence, uint32
   end_ += record.size();
   std::vector<Blob> pieces;
   pieces.push_back(Blob::own(std::move(record)));
-  CO_TRY_STATUS(co_await current_->file->write_sync(at, std::move(pieces)));
+  if (SEEDED_BUG("meta-ack-before-sync")) {
+    CO_TRY_STATUS(co_await current_->file->write(at, std::move(pieces)));
+  } else {
+    CO_TRY_STATUS(co_await current_->file->write_sync(at, std::move(pieces)));
+  }
   last_sequence_ = first_sequence + batches - 1;
   co_return Status();
 }
@@ -76,8 +81,13 @@ void Journal::release_before(uint64_t generation) {
 
 Task<Status> Journal::start() {
   for (JournalFile& file : closed_) {
-    // What was replayed may stand in the page cache only, left there by a process that died.
-    CO_TRY_STATUS(co_await file.file->sync());
+    // What was replayed may stand in the page cache only, left there by a process that died or
+    // whose sync failed: the kernel takes such pages for clean, so that only writing them again,
+    // not another sync, makes them durable.
+    CO_TRY(Blob bytes, co_await file.file->read(0, file.used));
+    std::vector<Blob> pieces;
+    pieces.push_back(std::move(bytes));
+    CO_TRY_STATUS(co_await file.file->write_sync(0, std::move(pieces)));
   }
   if (spares_.empty()) {
     CO_TRY_STATUS(co_await make_spare());

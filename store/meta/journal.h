@@ -63,6 +63,7 @@ class Journal {
     std::string name;
     std::unique_ptr<File> file;
     JournalHeader header;
+    uint64_t used = 0;  // bytes of its header and records, as replay() found them
   };
 
   std::string path(const std::string& name) const { return options_.dir + "/" + name; }

@@ -127,6 +127,7 @@ Task<Status> Journal::replay(size_t i, std::function<void(uint64_t, WriteBatch)>
     }
     at += record->padded_bytes;
   }
+  file.used = at;
   co_return settle_end(bytes, at, i);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/core/check.h"
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "store/meta/kv_store.h"
 
 namespace covey {
@@ -38,6 +39,8 @@ Task<Status> KvStore::fold_once() {
   }
   // LMDB never runs ahead of the journal.
   CO_TRY_STATUS(co_await durable(folding_position_.sequence));
+  if (SEEDED_BUG("meta-journal-reused-early"))
+    journal_.release_before(folding_position_.generation);
   std::shared_ptr<const MemTable> table = folding_;
   Status folded = co_await target_.fold(std::move(table), folding_position_);
   if (failed_) co_return fail(failed_->code, failed_->message);

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/core/limits.h"
+#include "base/core/seeded_bug.h"
 #include "store/objects/checksum.h"
 #include "store/objects/store.h"
 
@@ -148,6 +149,7 @@ Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions con
     if (before != upload.row.head_before()) {
       // A blind write hides what stood before it: the head may be ordered right before that.
       bool hidden = !first && now && !now->conditional() && conditions.empty();
+      if (SEEDED_BUG("objects-complete-forgets-claim")) hidden = conditions.empty();
       if (surely_written(now, head.version()) || hidden) {
         CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETED, deadline));
         co_return object_info(upload.row.key(), head);

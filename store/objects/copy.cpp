@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "base/core/limits.h"
+#include "base/core/seeded_bug.h"
 #include "store/objects/store.h"
 
 namespace covey {
@@ -54,6 +55,7 @@ Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const rows::He
       owners.emplace(extent.owner(), extent.owner_partition());
     }
   }
+  if (SEEDED_BUG("objects-copy-unclaimed")) owners.clear();
   for (const auto& [owner_bytes, partition] : owners) {
     VersionId owner = VersionId::from_bytes(owner_bytes).value_or(VersionId{});
     Mutation mutation = new_mutation("bp");

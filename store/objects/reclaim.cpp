@@ -6,6 +6,7 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "store/objects/keys.h"
 #include "store/objects/manifest.h"
 
@@ -151,7 +152,7 @@ Task<Result<Reclaimer::Verdict>> Reclaimer::judge_head(rows::GarbageRow garbage,
       co_return fail(ErrorCode::kCorrupt, "a head row does not decode");
     if (current.version() == head.version()) co_return Verdict::kForget;  // it came back
   }
-  if (!now.committed) {
+  if (!now.committed && !SEEDED_BUG("objects-reclaim-uncommitted")) {
     // Nobody may have asked for this key since: a read settles what was left uncommitted.
     auto read = co_await registers_.read(key, false, Fence{}, runtime_.clock.after(kStep));
     if (!read) co_return tl::unexpected<Error>(std::move(read).error());

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/core/codec.h"
+#include "base/core/seeded_bug.h"
 #include "store/objects/keys.h"
 
 namespace covey {
@@ -38,7 +39,8 @@ Status check_write_conditions(const rows::ConditionsMessage& want, const rows::H
     return failed();
   if (!want.if_match().empty()) {
     if (!current) return fail(ErrorCode::kNoSuchKey, "If-Match on a key that does not exist");
-    if (!matches(want.if_match(), current->etag())) return failed();
+    if (!matches(want.if_match(), current->etag()) && !SEEDED_BUG("objects-if-match-ignored"))
+      return failed();
   }
   if (!want.if_none_match().empty() && current && matches(want.if_none_match(), current->etag()))
     return failed();

@@ -122,6 +122,12 @@ Task<Result<ReadResult>> RegisterService::read_once(RegisterKey key, PlaceRef at
       co_return again(corrupt ? ErrorCode::kCorrupt : ErrorCode::kUnavailable);
     co_return co_await relay(std::move(key), at, std::move(judged), with_inline, fence, deadline);
   }
+  // A crash may have taken the mark that this replica's row is committed; what waits for it (space
+  // to be given back) would wait for ever.
+  const Reply* own = gather->from(self_);
+  bool unmarked = own && own->answer == Answer::kYes && own->present && !own->entry.committed &&
+                  own->entry.rank == judged.rank;
+  if (unmarked && !judged.missing) note_committed(key, judged.rank);
   if (judged.missing) co_return ReadResult{};
   for (Got& got : gather->got)
     if (got.reply.has_entry && got.reply.entry.rank == judged.rank)

@@ -2,6 +2,8 @@
 //
 //   cluster_sim [--seeds N] [--seed FIRST] [--trace | --messages] [--twice] [--fault NAME]
 //
+//   cluster_sim_seeded --bug NAME --seeds N    looks for the first seed that catches a seeded bug
+//
 // --twice runs each seed two times and compares the histories' hashes; --fault has that fault only
 // (knobs.cpp; "network": loss, delay and the like).
 #include <sodium.h>
@@ -10,6 +12,7 @@
 #include <string>
 
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "tests/sim/cluster/world.h"
 
 namespace covey::sim {
@@ -21,7 +24,7 @@ struct Args {
   uint64_t seeds = 0, first = 1;
   Trace::Print print = Trace::Print::kNothing;
   bool twice = false;
-  std::string fault;
+  std::string fault, bug;
 };
 
 Args parse(int argc, char** argv) {
@@ -40,6 +43,8 @@ Args parse(int argc, char** argv) {
       args.print = Trace::Print::kMessages;
     } else if (arg == "--twice") {
       args.twice = true;
+    } else if (arg == "--bug" && more) {
+      args.bug = argv[++i];
     } else if (arg == "--fault" && more) {
       args.fault = argv[++i];
     } else {
@@ -80,7 +85,28 @@ void run_seed(uint64_t seed, const Args& args, Totals& totals) {
   std::fflush(stdout);
 }
 
+#ifdef COVEY_SEEDED_BUGS
+int look_for(const Args& args) {
+  seeded_bug = args.bug;
+  for (uint64_t i = 0; i < args.seeds; ++i) {
+    World world(args.first + i, args.fault, args.print);
+    if (world.run()) continue;
+    std::printf("%s: caught after %llu seeds\n", args.bug.c_str(), static_cast<Unsigned>(i + 1));
+    return 0;
+  }
+  std::printf("%s: not caught in %llu seeds\n", args.bug.c_str(),
+              static_cast<Unsigned>(args.seeds));
+  return 1;
+}
+#else
+int look_for(const Args&) {
+  std::printf("seeded bugs are in cluster_sim_seeded\n");
+  return 2;
+}
+#endif
+
 int run(const Args& args) {
+  if (!args.bug.empty()) return look_for(args);
   Totals totals;
   for (uint64_t i = 0; i < args.seeds; ++i) {
     run_seed(args.first + i, args, totals);

@@ -223,7 +223,7 @@ Task<void> SimNode::stop() {
   if (off()) co_return;
   std::shared_ptr<Incarnation> one = now_;
   while (one->booting) co_await host.loop.sleep(10ms);
-  if (one->dead()) co_return;
+  if (one->dead() || one->winding_up()) co_return;
   co_await one->wind_up(true);
   if (now_ == one) now_ = nullptr;
 }

@@ -38,6 +38,7 @@ class Incarnation final : public PeerHandler {
   bool disk_gone() const;
   void die();
   bool booting = true;
+  bool winding_up() const { return winding_up_; }
   size_t number() const;
   Clock& clock() { return runtime_.clock; }
   ObjectStore& objects() { return storage_->objects(); }

@@ -57,7 +57,7 @@ class World {
   bool heal();
   void last_checks();
   void reclaim_all();
-  void describe_garbage(SimNode& node);
+  size_t overdue_garbage(SimNode& node, bool describe);
   void check_idle();
   Task<void> look_at_everything();
   void check_histories();
