@@ -97,6 +97,7 @@ Task<Status> Incarnation::open_cluster() {
   StorageTuning tuning;
   tuning.segment_bytes = kSimSegmentBytes;
   tuning.reclaim_pause = 5s;
+  tuning.resync.every = 20s;
   storage_ = std::make_unique<Storage>(runtime_, node_.config, node_.secret, *kv_, *peers_,
                                        *cluster_, boot_, tuning);
   for (const std::string& dir : node_.config.data_dirs) {

@@ -15,6 +15,7 @@ constexpr Duration kWorkWithin = 60min;
 constexpr Duration kHealWithin = 5min;
 constexpr Duration kSettle = 10s;
 constexpr Duration kReclaimWithin = 3min;
+constexpr Duration kConvergeWithin = 3min;
 
 }  // namespace
 
@@ -149,32 +150,57 @@ Task<void> World::look_at_everything() {
   }
 }
 
-// Garbage rows that this node should have settled: not those of a row that it has missed the
-// successor of, which anti-entropy brings.
-size_t World::overdue_garbage(SimNode& node, bool describe) {
+// The rank of each object's head, as this node's store has it.
+std::map<std::string, Rank> World::heads(SimNode& node) {
+  std::string table(1, static_cast<char>(TableId::kHeads)), end = table;
+  ++end[0];
+  std::map<std::string, Rank> ranks;
+  for (auto row = node.now()->kv().scan(table, end); row->valid(); row->next()) {
+    auto entry = view_entry(row->value());
+    if (entry && !entry->tombstone) ranks[std::string(row->key())] = entry->rank;
+  }
+  return ranks;
+}
+
+// Each node of up to three has a copy of everything.
+bool World::converged() {
+  std::optional<std::map<std::string, Rank>> first;
+  for (auto& node : nodes) {
+    if (!node->now() || node->now()->storage().resync_progress().behind > 0) return false;
+    auto mine = heads(*node);
+    if (first && *first != mine) return false;
+    first = std::move(mine);
+  }
+  return true;
+}
+
+void World::converge() {
+  TimePoint until = loop.after(kConvergeWithin);
+  bool done = converged();
+  while (!done && loop.now() < until) {
+    loop.run_for(1s);
+    done = converged();
+  }
+  trace.line("converged: {}", done);
+  if (!done) complain("the replicas do not converge after the faults ended");
+}
+
+size_t World::garbage(SimNode& node, bool describe) {
   std::string table(1, static_cast<char>(TableId::kGarbage)), end = table;
   ++end[0];
-  size_t overdue = 0;
+  size_t rows = 0;
   for (auto row = node.now()->kv().scan(table, end); row->valid(); row->next()) {
     rows::GarbageRow garbage;
     (void)garbage.ParseFromArray(row->value().data(), static_cast<int>(row->value().size()));
     RegisterKey key{static_cast<TableId>(garbage.table()), garbage.partition(), garbage.key()};
-    auto mine = node.now()->storage().registers().local(key);
-    bool behind = false;
-    for (auto& other : nodes) {
-      auto theirs = other->now()->storage().registers().local(key);
-      behind = behind || (mine && theirs && mine->row != theirs->row);
-    }
-    if (mine && !mine->committed && behind) continue;
-    ++overdue;
+    auto now = node.now()->storage().registers().local(key);
+    ++rows;
     if (describe)
-      trace.line("  n{}: garbage of table {} partition {}, displaced by a row that is {}",
-                 node.number, garbage.table(), garbage.partition(),
-                 !mine             ? "unreadable"
-                 : mine->committed ? "committed"
-                                   : "not committed");
+      trace.line("  n{}: garbage of table {} partition {}, the row is {}", node.number,
+                 garbage.table(), garbage.partition(),
+                 now && now->committed ? "committed" : "not committed");
   }
-  return overdue;
+  return rows;
 }
 
 // Waits until what nothing refers to any more is gone; what is left is checked afterwards. What a
@@ -183,7 +209,7 @@ void World::reclaim_all() {
   size_t copies = history.copies();
   auto reclaimed = [this, copies] {
     return std::all_of(nodes.begin(), nodes.end(),
-                       [&](auto& node) { return overdue_garbage(*node, false) <= copies; });
+                       [&](auto& node) { return garbage(*node, false) <= copies; });
   };
   TimePoint until = loop.after(kReclaimWithin);
   bool done = false;
@@ -193,7 +219,7 @@ void World::reclaim_all() {
   }
   if (!done) {
     complain("what was displaced is not given back");
-    for (auto& node : nodes) (void)overdue_garbage(*node, true);
+    for (auto& node : nodes) (void)garbage(*node, true);
   }
   trace.line("reclaimed");
 }
@@ -209,6 +235,7 @@ void World::check_idle() {
 
 void World::last_checks() {
   loop.run(look_at_everything());
+  if (good_) converge();
   if (knobs.reclaim && good_) {
     reclaim_all();
     loop.run(look_at_everything());

@@ -1,10 +1,12 @@
 // World: one simulated cluster under one seed, from its formation to the last check.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "store/register/entry.h"
 #include "tests/sim/cluster/history.h"
 #include "tests/sim/cluster/knobs.h"
 #include "tests/sim/cluster/sim_node.h"
@@ -56,8 +58,12 @@ class World {
   // Ends all faults, and waits until every node serves.
   bool heal();
   void last_checks();
+  // Every replica gets what it lacks; the repair ends.
+  void converge();
+  bool converged();
   void reclaim_all();
-  size_t overdue_garbage(SimNode& node, bool describe);
+  std::map<std::string, Rank> heads(SimNode& node);
+  size_t garbage(SimNode& node, bool describe);
   void check_idle();
   Task<void> look_at_everything();
   void check_histories();
