@@ -30,6 +30,7 @@ void write_ballot(Writer& w, const LayoutBallot& ballot) {
 Task<Status> put(Kv& kv, std::string key, std::string value) {
   WriteBatch batch;
   batch.put(std::move(key), std::move(value));
+  batch.use_reserve();  // a full disk must not keep a node from following the layout
   co_return co_await kv.write(std::move(batch));
 }
 

@@ -46,6 +46,10 @@ class FoldTarget {
   // one, so after a crash in between the journal is replayed over them. Errors: kNoSpace (a part
   // may be there, the position is not: try again later), kIo (stop).
   virtual Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) = 0;
+  // False when the disk has little room: only what frees space should be written then.
+  virtual bool roomy() const { return true; }
+  // Looks again whether there is room.
+  virtual Task<void> make_room() { co_return; }
   // A consistent copy into the folder `path`. REQUIRES: no fold is under way.
   virtual Task<Status> snapshot(std::string path) = 0;
 };

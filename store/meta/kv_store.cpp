@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kGroupBytesMax = 1 * kMiB;  // a record takes no more batches beyond this
 // How much above the table's bound the batches that free space may go.
 constexpr size_t kReserveTableBytes = 2 * kMiB;
+constexpr Duration kRoomRetryEvery = std::chrono::seconds(2);
 
 JournalOptions journal_options(const KvOptions& options) {
   JournalOptions out;
@@ -55,6 +56,13 @@ Task<Status> KvStore::open() {
     CO_TRY_STATUS(co_await target_.fold(std::move(table), covered));
   }
   visible_ = durable_ = journal_.last_sequence();
+  if (journal_.spares() == 0 && journal_.loaded() > 1) {
+    // A full disk gives no further file: those that are folded serve again.
+    FoldPosition covered{visible_, journal_.loaded_generation(journal_.loaded() - 1)};
+    std::shared_ptr<const MemTable> table = std::exchange(active_, std::make_shared<MemTable>());
+    CO_TRY_STATUS(co_await target_.fold(std::move(table), covered));
+    journal_.release_before(covered.generation);
+  }
   CO_TRY_STATUS(co_await journal_.start());
   Status folded = co_await fold_once();
   // A full disk still serves reads and deletes: the replayed rows stay in the table.
@@ -104,6 +112,8 @@ Status KvStore::admit(const WriteBatch& batch, size_t bytes) const {
     return fold_no_space_
                ? fail(ErrorCode::kNoSpace, "the metadata disk is full: free space on it")
                : fail(ErrorCode::kOverloaded, "metadata is written faster than the disk takes it");
+  if (!reserve && !target_.roomy())
+    return fail(ErrorCode::kNoSpace, "the metadata disk is full: free space on it");
   size_t spares_kept = reserve ? 0 : 1;
   bool fits = waiting_padded_ + journal_padded(bytes + kRecordHeaderBytes) + kJournalSectorBytes <=
               journal_.room();
@@ -143,6 +153,7 @@ Task<Status> KvStore::write(WriteBatch batch) {
   if (!admitted) {
     start_fold_if_due();
     start_refill();
+    look_for_room();
     co_return admitted;
   }
   enqueue(batch);
@@ -234,6 +245,26 @@ void KvStore::wake() {
     waiters_.pop_front();
     handle.resume();
   }
+}
+
+// Nothing is folded while every write is refused: somebody has to notice that there is room again.
+void KvStore::look_for_room() {
+  if (room_running_ || failed_ || target_.roomy()) return;
+  if (runtime_.clock.now() < room_retry_at_) return;
+  room_running_ = true;
+  scope_.spawn(make_room());
+}
+
+Task<void> KvStore::make_room() {
+  if (!std::exchange(room_told_, true))
+    log_warn("the metadata disk is nearly full: only what frees space is written");
+  co_await target_.make_room();
+  if (target_.roomy()) {
+    log_info("the metadata disk has room again");
+    room_told_ = false;
+  }
+  room_retry_at_ = runtime_.clock.after(kRoomRetryEvery);
+  room_running_ = false;
 }
 
 void KvStore::start_refill() {

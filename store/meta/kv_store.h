@@ -65,6 +65,8 @@ class KvStore : public Kv {
   Task<void> fold_in_background();
   Task<Status> fold_once();
   void start_refill();
+  void look_for_room();
+  Task<void> make_room();
   Task<void> refill_spares();
   void stop_for_good(const Error& error);
 
@@ -77,7 +79,7 @@ class KvStore : public Kv {
   std::shared_ptr<const MemTable>
       folding_;                    // null: none, else being folded or (disk full) to be tried again
   FoldPosition folding_position_;  // what folding_ covers
-  TimePoint fold_retry_at_;
+  TimePoint fold_retry_at_, room_retry_at_;
 
   std::deque<Group> groups_;     // not yet given to the journal
   size_t waiting_bytes_ = 0;     // in groups_ and in the record being written
@@ -89,6 +91,7 @@ class KvStore : public Kv {
   bool committing_ = false;
   bool fold_running_ = false;
   bool spares_running_ = false;
+  bool room_running_ = false, room_told_ = false;
   bool wake_posted_ = false;
   bool no_space_ = false;       // the journal could not grow
   bool fold_no_space_ = false;  // the target could not

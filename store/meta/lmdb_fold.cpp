@@ -2,14 +2,15 @@
 // is copied once for all its new rows.
 #include <fmt/core.h>
 
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <utility>
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
-#include "store/meta/lmdb_target.h"
 #include "store/meta/lmdb_row.h"
+#include "store/meta/lmdb_target.h"
 
 namespace covey {
 namespace {
@@ -123,11 +124,12 @@ class FoldTransaction {
   MDB_dbi rows_, long_, meta_;
 };
 
-int fold_rows(MDB_env* env, MDB_dbi rows, MDB_dbi longs, MDB_dbi meta, const MemTable& table,
-              FoldPosition position) {
+int fold_rows(MDB_env* env, LmdbSpace& space, MDB_dbi rows, MDB_dbi longs, MDB_dbi meta,
+              const MemTable& table, FoldPosition position) {
   auto at = table.rows().begin();
   auto end = table.rows().end();
   do {
+    space.top_up();
     MDB_txn* txn = nullptr;
     int rc = mdb_txn_begin(env, nullptr, 0, &txn);
     if (rc != MDB_SUCCESS) return rc;
@@ -140,8 +142,11 @@ int fold_rows(MDB_env* env, MDB_dbi rows, MDB_dbi longs, MDB_dbi meta, const Mem
       return rc;
     }
     rc = mdb_txn_commit(txn);
+    // A commit that failed has changed nothing: every page of it is written again next time.
+    if (rc == EIO && space.disk_full()) return ENOSPC;
     if (rc != MDB_SUCCESS) return rc;
   } while (at != end);
+  space.top_up();
   return MDB_SUCCESS;
 }
 
@@ -151,7 +156,7 @@ Task<Status> Lmdb::fold(std::shared_ptr<const MemTable> table, FoldPosition posi
   int rc = MDB_SUCCESS;
   for (size_t growths = 0; growths <= kMapGrowthsMax; ++growths) {
     auto work = [this, table, position] {
-      return fold_rows(env_, rows_, long_, meta_, *table, position);
+      return fold_rows(env_, *space_, rows_, long_, meta_, *table, position);
     };
     rc = co_await writer_.run(std::move(work));
     if (rc != MDB_MAP_FULL) break;
@@ -162,6 +167,14 @@ Task<Status> Lmdb::fold(std::shared_ptr<const MemTable> table, FoldPosition posi
     if (grown != MDB_SUCCESS) co_return lmdb_error(grown, "growing the map");
   }
   co_return lmdb_error(rc, "folding");
+}
+
+Task<void> Lmdb::make_room() {
+  auto work = [this] {
+    space_->top_up();
+    return true;
+  };
+  (void)co_await writer_.run(std::move(work));
 }
 
 Task<Status> Lmdb::snapshot(std::string path) {

@@ -86,6 +86,8 @@ Status Lmdb::open_env() {
     Status failed = lmdb_error(rc, "opening");
     return fail(failed.code(), failed.error().message + " (" + file_ + ")");
   }
+  space_ = std::make_unique<LmdbSpace>(env_);
+  space_->top_up();
   MDB_txn* txn = nullptr;
   TRY_STATUS(lmdb_error(mdb_txn_begin(env_, nullptr, 0, &txn), "opening databases"));
   int rc = mdb_dbi_open(txn, "rows", MDB_CREATE, &rows_);

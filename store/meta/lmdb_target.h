@@ -14,6 +14,7 @@
 #include "base/async/loop.h"
 #include "base/core/limits.h"
 #include "store/meta/fold_target.h"
+#include "store/meta/lmdb_space.h"
 
 namespace covey {
 
@@ -48,6 +49,8 @@ class Lmdb : public FoldTarget {
   Result<std::optional<std::string>> get(std::string_view key) override;
   std::unique_ptr<FoldCursor> cursor() override;
   Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) override;
+  bool roomy() const override { return space_->roomy(); }
+  Task<void> make_room() override;
   Task<Status> snapshot(std::string path) override;
 
   // Reads every row and compares the numbers with what LMDB counts: finds pages that lost rows,
@@ -67,6 +70,7 @@ class Lmdb : public FoldTarget {
   LmdbOptions options_;
   Pool& writer_;
   MDB_env* env_ = nullptr;
+  std::unique_ptr<LmdbSpace> space_;
   MDB_dbi rows_ = 0, long_ = 0, meta_ = 0;
   std::vector<LmdbReader> idle_;  // reset transactions, kept for their slot
 };

@@ -139,6 +139,7 @@ Task<Status> Reclaimer::settle(Garbage garbage) {
     rows.reset();
     ++progress_.reclaimed;
   }
+  batch.use_reserve();
   co_return co_await kv_.write(std::move(batch));
 }
 

@@ -65,6 +65,7 @@ Acceptor::Outcome Acceptor::prepare(PartitionId id, const Ballot& ballot) {
   taken_.try_emplace(id, Taken{state->promised, {}});
   state->promised = ballot;
   out.batch.put(partition_store_key(id), encode_partition_state(*state));
+  out.batch.use_reserve();  // without a promise nobody could take over, not even for deletes
   return out;
 }
 
@@ -156,6 +157,7 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   for (const Attachment& row : attachments)
     out.batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
   out.batch.put(std::move(store_key), encode_entry(entry));
+  if (entry.tombstone) out.batch.use_reserve();
   changed(key.partition);
   return out;
 }

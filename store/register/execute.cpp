@@ -61,6 +61,8 @@ Task<Result<RegisterTable::Write>> RegisterService::decide(const RegisterTable& 
   const bool hasty = SEEDED_BUG("register-412-on-unchosen") && !write;
   if (!state.chosen && !hasty && (!write || !state.entry.names.empty())) {
     SendResult sent = co_await recommit(key, state, ballot, Fence{}, deadline);
+    if (sent.sending == Sending::kNotSent)
+      co_return fail(sent.error.code, sent.error.message, "again");
     if (sent.sending != Sending::kChosen)
       co_return fail(ErrorCode::kUnavailable, sent.error.message, "again");
     state.chosen = true;
@@ -88,6 +90,7 @@ Task<Result<std::string>> RegisterService::execute_locked(RegisterKey key, std::
       if (!write) co_return fail(write.error().code, write.error().message, write.error().detail);
     } else {
       write = co_await decide(*table, key, mutation, ballot, state, known != nullptr, deadline);
+      if (write.is(ErrorCode::kNoSpace)) co_return fail(write.code(), write.error().message);
       if (!write && write.error().detail == "again") continue;
       if (!write) {
         remember(store_key, std::move(state));
@@ -127,6 +130,8 @@ Task<Result<std::string>> RegisterService::execute_locked(RegisterKey key, std::
         co_return std::move(write->reply);
       case Sending::kStale:
         co_return fail(ErrorCode::kStale, "the bucket has changed: read it again");
+      case Sending::kNotSent:
+        co_return fail(sent.error.code, sent.error.message, sent.error.detail);
       case Sending::kFailed:
         drop(key.partition, ballot);
         co_return fail(sent.error.code, sent.error.message, sent.error.detail);
@@ -196,7 +201,7 @@ Task<RegisterService::Found> RegisterService::look_up(RegisterKey key, Operation
     Fence under = found ? fence : Fence{};
     SendResult sent = co_await recommit(key, std::move(*state), *ballot, under, deadline);
     if (sent.sending == Sending::kChosen) co_return found ? Found::kYes : Found::kNo;
-    if (sent.sending == Sending::kStale) break;
+    if (sent.sending == Sending::kStale || sent.sending == Sending::kNotSent) break;
     // Sent again under a higher rank: what is looked for may now stand there.
     if (found) attempt = std::max(attempt, sent.rank), unseen = false;
     co_await pause(kContention);
@@ -249,6 +254,7 @@ Task<Status> RegisterService::settle_locked(RegisterKey key, Rank above, TimePoi
       }
       SendResult sent = co_await recommit(key, std::move(*state), ballot, Fence{}, deadline);
       if (sent.sending == Sending::kChosen) co_return Status();
+      if (sent.sending == Sending::kNotSent) co_return fail(sent.error.code, sent.error.message);
     }
     co_await pause(kContention);
   }

@@ -265,9 +265,15 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
   std::string head = encode_request(request);
   auto gather = std::make_shared<Gather>();
   TimePoint until = std::min(deadline, runtime_.clock.after(kAcceptStep));
+  // First here: a full disk says so before it takes anything, and then nobody else need hear of it.
+  ask_self(gather, std::move(own));
+  if (const Reply* mine = gather->from(self_); mine && mine->answer == Answer::kError) {
+    result.sending = Sending::kNotSent;
+    result.error = Error{mine->code, mine->message, mine->detail};
+    if (mine->code == ErrorCode::kNoSpace || mine->code == ErrorCode::kOverloaded) co_return result;
+  }
   for (const NodeId& node : at->all)
     if (node != self_) ask(gather, node, head, until);
-  ask_self(gather, std::move(own));
   result.sending = Sending::kInDoubt;
   while (true) {
     std::vector<NodeId> yes;
@@ -324,7 +330,7 @@ Task<RegisterService::SendResult> RegisterService::recommit(RegisterKey key, Key
   result = co_await replicate(key, std::move(entry), std::move(attachments), fence, deadline);
   if (result.sending == Sending::kChosen) {
     remember(register_store_key(key), std::move(again));
-  } else {
+  } else if (result.sending != Sending::kNotSent) {
     drop(key.partition, ballot);
     saw(result.floor.ballot);
   }

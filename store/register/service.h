@@ -167,7 +167,8 @@ class RegisterService final : public Registers, public PeerHandler {
     Rank floor;
     Ballot ballot;  // under which it was learnt
   };
-  enum class Sending { kChosen, kRefused, kFloor, kStale, kInDoubt, kFailed };
+  // kNotSent: this replica's disk takes no more; nobody has the row, the ballot is still held.
+  enum class Sending { kChosen, kRefused, kFloor, kStale, kInDoubt, kFailed, kNotSent };
   struct SendResult {
     Sending sending = Sending::kFailed;
     Rank rank;

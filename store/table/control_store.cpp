@@ -168,6 +168,7 @@ Task<Status> ControlStore::merge(std::vector<rows::ControlRow> rows) {
     changed.push_back(std::move(key));
   }
   if (batch.empty()) co_return co_await kv_.durable(kv_.visible_version());
+  batch.use_reserve();  // few and small, and keys must be taken back on a full disk, too
   Status written = co_await kv_.write(std::move(batch));
   for (const RowKey& key : changed) {
     for (size_t i = 0; i < watchers_.size(); ++i) {

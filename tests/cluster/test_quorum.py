@@ -90,10 +90,8 @@ def test_a_node_with_another_secret_is_refused(cluster, bucket):
         process.wait()
 
 
-@pytest.mark.parametrize("part, mebibytes, size", [("data", 160, 1_000_000), ("meta", 200, 4000)])
+@pytest.mark.parametrize("part, mebibytes, size", [("data", 160, 1_000_000)])  # metadata: test_full_metadata.py
 def test_a_full_disk_refuses_writes_only(part, mebibytes, size, request):
-    if part == "meta" and LONG == 1:
-        pytest.skip("filling the metadata takes minutes: COVEY_LONG=2")
     made = LocalCluster(f"full-{part}", settings=['reclaim_delay = "2s"'])
     request.module.running_cluster = made
     try:
