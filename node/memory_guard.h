@@ -1,5 +1,7 @@
 // MemoryGuard: stands before the S3 gateway and tells clients to slow down while the process holds
-// more memory than memory_cap allows. Requests under way go on.
+// nearly as much memory as memory_cap allows, and while more large bodies arrive than half of that
+// could hold: what was let in goes on, so it has to fit. Requests without a large body are told
+// later than those with one.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +33,14 @@ class MemoryGuard final : public HttpHandler {
 
  private:
   void sample();
+  HttpResponse slow_down();
 
   HttpHandler& inner_;
   Clock& clock_;
   uint64_t cap_bytes_;
   TimerId timer_ = 0;
-  bool over_ = false;
+  bool short_ = false, over_ = false;  // for large bodies, for every request
+  uint64_t arriving_bytes_ = 0;        // what bodies under way may hold
   uint64_t refused_ = 0;
 };
 
