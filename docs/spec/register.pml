@@ -87,6 +87,10 @@ byte state[OPS];
 byte attempt[OPS];
 #ifdef LAYOUT
 bit settled;
+byte reader;
+#define READER reader
+#else
+#define READER 1
 #endif
 #ifdef BUG_PROMISE_LOST
 bit crashed;
@@ -95,43 +99,26 @@ bit crashed;
 #define CONFIGS 40
 short config[CONFIGS];
 byte configs = 1;
-bit wrong;
+byte wrong;
 
 c_decl {
 #include "monitor.h"
 }
 
+byte answered, answer;
 inline respond(op, result) {
-  c_expr { 1 };
-  answer_op = op; answer = result;
-  c_code { monitor_respond(now.answer_op, now.answer); };
-  answer_op = 0; answer = 0;
-  state[op] = DONE;
-  assert(!wrong);
+  answered = op; answer = result;
+  c_code { now.wrong = monitor_answer(now.config, &now.configs, now.state, now.answered, now.answer); };
+  answered = 0; answer = 0; state[op] = DONE;
+  assert(wrong == 0)
 }
-byte answer_op, answer;
 
 #define KIND(op) ((op) == 0 -> KIND0 : ((op) == 1 -> KIND1 : ((op) == 2 -> KIND2 : KIND3)))
 
-inline send(k, value, remembers) {
-  assert(!accept[k]);  /* one rank names one row for ever */
-  accept[k] = 1; row[k] = value; holds[k] = remembers;
-}
+/* One rank names one row for ever. */
+#define send(k, value, remembers)                                                              \
+  assert(!accept[k]); accept[k] = 1; row[k] = value; holds[k] = remembers
 
-/* A replica takes Accept k, or not: `yes` says whether it acknowledges. */
-inline take(r, k, yes) {
-  yes = 0;
-  if
-  :: !SERVES(r, EPOCH(BALLOT(k))) || BALLOT(k) < promised[r] -> skip
-  :: else ->
-    if
-    :: rank[r] > 0 && k > rank[r] || rank[r] == 0 && FLOOR_ALLOWS(k, r) ->
-      rank[r] = k; committed[r] = 0; promised[r] = BALLOT(k); yes = 1
-    :: rank[r] > 0 && k <= rank[r] && BALLOT(k) == BALLOT(rank[r]) -> yes = 1
-    :: else -> skip
-    fi
-  fi
-}
 #ifdef BUG_FLOOR_IGNORED
 #define FLOOR_ALLOWS(k, r) true
 #else
@@ -147,12 +134,27 @@ inline take(r, k, yes) {
 #else
 #define MERGEABLE(r) committed[r]
 #endif
-#ifdef BUG_LEARN_ANY_PROMISE
-#define LEARNS(r, b) (promised[r] >= b)
+#ifdef BUG_LEARN_UNPROMISED
+#define LEARNS(r, b) true
 #else
 #define LEARNS(r, b) (promised[r] == b)
 #endif
 
+
+/* A replica takes Accept k, or not: `yes` says whether it acknowledges. */
+inline take(r, k, yes) {
+  yes = 0;
+  if
+  :: !SERVES(r, EPOCH(BALLOT(k))) || BALLOT(k) < promised[r] -> skip
+  :: else ->
+    if
+    :: rank[r] > 0 && k > rank[r] || rank[r] == 0 && FLOOR_ALLOWS(k, r) ->
+      rank[r] = k; committed[r] = 0; promised[r] = BALLOT(k); yes = 1
+    :: rank[r] > 0 && k <= rank[r] && BALLOT(k) == BALLOT(rank[r]) -> yes = 1
+    :: else -> skip
+    fi
+  fi
+}
 #define PREPARE_ARRIVES(b)                                                                     \
   :: atomic { b <= HOLDERS && prepare[b] && SERVES(r, EPOCH(b)) && b >= promised[r] &&        \
               !HAS(promise[b], r) -> promised[r] = b; promise[b] = promise[b] | (1 << r) }
@@ -193,7 +195,9 @@ proctype Replica(byte r) {
   ACCEPT_ARRIVES(4)
   ACCEPT_ARRIVES(5)
   ACCEPT_ARRIVES(6)
+#if defined(MERGE) || defined(COLLECT) || defined(LAYOUT)
   NOTICE
+#endif
 #ifdef MERGE
   MERGE_FROM(0)
   MERGE_FROM(1)
@@ -203,6 +207,10 @@ proctype Replica(byte r) {
 #ifdef COLLECT
   :: atomic { rank[r] > 0 && committed[r] && row[rank[r]] == 0 && PROVEN(rank[r]) ->
               low[r] = MAX(low[r], rank[r]); rank[r] = 0; committed[r] = 0 }
+#endif
+#ifdef FOREIGN_FLOOR
+  /* The floor is the partition's: another key's tombstone raised it. */
+  :: atomic { low[r] < ROWS && accept[low[r] + 1] -> low[r]++ }
 #endif
 #ifdef LAYOUT
   :: atomic { epoch[r] == 1 -> epoch[r] = 2 }
@@ -238,6 +246,15 @@ proctype Settler() {
 /* What a set of replies says: the highest rank, who has it, whether it is known to be chosen, and the
    highest floor of a missing one. */
 #define NOBODY 99
+#define ABSENT(r) (reply[r] == 0 -> (1 << r) : 0)
+#define SAID(r) (reply[r] != NOBODY -> (1 << r) : 0)
+#ifdef LAYOUT
+#define HEARD (SAID(0) | SAID(1) | SAID(2) | SAID(3))
+#define NOWHERE (ABSENT(0) | ABSENT(1) | ABSENT(2) | ABSENT(3))
+#else
+#define HEARD (SAID(0) | SAID(1) | SAID(2))
+#define NOWHERE (ABSENT(0) | ABSENT(1) | ABSENT(2))
+#endif
 inline judge() {
   got = 0; top = 0; same = 0; chosen = 0; floor = 0; i = 0;
   do
@@ -263,8 +280,9 @@ inline forget_replies() {
   do :: i < REPLICAS -> reply[i] = NOBODY; flag[i] = 0; under[i] = 0; i++ :: else -> break od;
   i = 0; got = 0; same = 0; floor = 0
 }
-#define ASKED(r, may)                                                                          \
-  :: atomic { r < REPLICAS && reply[r] == NOBODY && may ->                                     \
+/* It is judged as soon as a quorum has answered. */
+#define ASKED(r, e, may)                                                                       \
+  :: atomic { r < REPLICAS && reply[r] == NOBODY && may && SERVES(r, e) && !QUORUM(e, HEARD) ->\
               reply[r] = rank[r]; flag[r] = committed[r]; under[r] = low[r] }
 #define AGAIN(r)                                                                               \
   :: atomic { r < REPLICAS && HAS(same, r) && LEARNS(r, b) && SERVES(r, EPOCH(b)) ->           \
@@ -275,13 +293,13 @@ inline learn() {
   d_step { forget_replies(); top = 0; chosen = 0; stands = 0 };
   again = 0;
   do
-  ASKED(0, LEARNS(0, b) && SERVES(0, EPOCH(b)))
-  ASKED(1, LEARNS(1, b) && SERVES(1, EPOCH(b)))
-  ASKED(2, LEARNS(2, b) && SERVES(2, EPOCH(b)))
+  ASKED(0, EPOCH(b), LEARNS(0, b))
+  ASKED(1, EPOCH(b), LEARNS(1, b))
+  ASKED(2, EPOCH(b), LEARNS(2, b))
 #ifdef LAYOUT
-  ASKED(3, LEARNS(3, b) && SERVES(3, EPOCH(b)))
+  ASKED(3, EPOCH(b), LEARNS(3, b))
 #endif
-  :: atomic { d_step { judge() }; QUORUM(EPOCH(b), got) ->
+  :: atomic { QUORUM(EPOCH(b), HEARD) -> d_step { judge() };
       if
       :: top > 0 && floor >= top && !stands -> skip
       :: else -> break
@@ -298,32 +316,48 @@ inline learn() {
      fi
 #endif
   od;
+  skip;
   d_step {
     chosen = (chosen || QUORUM(EPOCH(b), same) -> 1 : 0);
+    age = (top > 0 -> top : floor);
     forget_replies(); again = 0; stands = 0
   }
 }
 
-#define FREE(op) (KIND(op) >= PUT && KIND(op) <= REMOVE && state[op] == NEW)
-#define PICK(n) :: atomic { FREE(n) && s < ROWS -> op = n; state[op] = PENDING }
+#define FREE(n) (KIND(n) >= PUT && KIND(n) <= REMOVE && state[n] == NEW)
+#define PICK(n) :: atomic { FREE(n) && s < ROWS -> op = n; state[op] = PENDING }; break
 #ifdef BUG_LOOK_UP_SAME_BALLOT
 #define LOST(n) (state[n] == DOUBT && BALLOT(attempt[n]) <= b)
 #else
 #define LOST(n) (state[n] == DOUBT && BALLOT(attempt[n]) < b)
 #endif
-#define LOOK(n) :: atomic { LOST(n) && s < ROWS -> op = n; looking = 1 }
+#define LOOK(n) :: atomic { LOST(n) && s < ROWS -> op = n; looking = 1 }; break
 #define APPLIES(k) ((KIND(op) == CREATE && row[k] == 0) || (KIND(op) == REMOVE && row[k] != 0))
+#define BLIND (KIND(op) == PUT || KIND(op) == DELETE)
 #define NEXT ((b - 1) * ROWS + s)
+#define FOUND (top > 0 && HAS(holds[top], op))
+#ifdef BUG_412_ON_UNCHOSEN
+#define HASTY true
+#else
+#define HASTY false
+#endif
+#ifdef BUG_CACHED_412
+#define TRUSTS(k) true
+#else
+#define TRUSTS(k) APPLIES(k)
+#endif
 
 /* One incarnation of a node that takes the partition over with ballot b. */
 proctype Holder(byte b) {
-  byte op, s, k, i, got, top, same, floor, known = NOBODY;
+  byte op, s, i, got, top, same, floor, age, known = NOBODY;
   byte reply[REPLICAS], under[REPLICAS];
   bit flag[REPLICAS];
   bit chosen, again, stands, looking;
 
   atomic { prepare[b] = 1; forget_replies() };
   QUORUM(EPOCH(b), promise[b]);
+next:
+  atomic { op = 0; top = 0; age = 0; chosen = 0; looking = 0 };
   do
   PICK(0)
   PICK(1)
@@ -334,80 +368,131 @@ proctype Holder(byte b) {
   LOOK(2)
   LOOK(3)
 #ifdef LAYOUT
-  /* Settles: whatever is there is sent again in joint. */
+  /* Settles: what is there is sent again while joint. */
   :: EPOCH(b) == 2 && s < ROWS ->
      learn();
-     atomic { top > 0 -> s++; send(NEXT, row[top], holds[top]); known = NOBODY; top = 0; chosen = 0 };
-     QUORUM(EPOCH(b), acks[NEXT]) -> goto next
+     atomic { top > 0 -> s++; send(NEXT, row[top], holds[top]) };
+     atomic { QUORUM(EPOCH(b), acks[NEXT]) -> known = NEXT; top = 0; age = 0; chosen = 0 }
 #endif
   od;
-
   if
   :: looking -> goto look_up
-  :: !looking && (KIND(op) == PUT || KIND(op) == DELETE) ->
+  :: !looking && BLIND ->
      atomic {
        s++;
-       send(NEXT, (KIND(op) == PUT -> op + 1 : 0), (1 << op) | (known != NOBODY -> holds[known] : 0))
+       send(NEXT, (KIND(op) == PUT -> op + 1 : 0), (1 << op) | (known != NOBODY -> holds[known] : 0));
+       goto sent
      }
-  :: !looking && (KIND(op) == CREATE || KIND(op) == REMOVE) ->
-     if
-     :: known != NOBODY && APPLIES(known) -> top = known
-#ifdef BUG_CACHED_412
-     :: known != NOBODY && !APPLIES(known) -> atomic { respond(op, 2); goto next }
-#else
-     :: known == NOBODY || !APPLIES(known) -> learn()
-#endif
-#ifdef BUG_CACHED_412
-     :: known == NOBODY -> learn()
-#endif
-     fi;
-     if
-     :: APPLIES(top) ->
-        atomic {
-          s++;
-          send(NEXT, (KIND(op) == CREATE -> op + 1 : 0), (1 << op) | holds[top])
-        }
-     :: !APPLIES(top) && (chosen || HASTY) -> atomic { known = top; respond(op, 2); goto next }
-     :: !APPLIES(top) && !chosen && !HASTY ->
-        atomic { s < ROWS -> s++; send(NEXT, row[top], holds[top]) };
-        atomic { QUORUM(EPOCH(b), acks[NEXT]) -> known = NEXT; respond(op, 2); goto next }
-     fi
+  :: !looking && !BLIND -> skip
   fi;
   if
-  :: atomic { QUORUM(EPOCH(b), acks[NEXT]) -> known = NEXT; respond(op, 1) }
-  :: atomic { state[op] = DOUBT; attempt[op] = NEXT };
-#ifdef BUG_IN_DOUBT_KEPT
-     goto next
-#else
-#ifdef BUG_LOOK_UP_SAME_BALLOT
-     goto next
-#else
-     goto stopped  /* the ballot is given up */
-#endif
-#endif
+  :: known != NOBODY && TRUSTS(known) -> atomic { top = known; chosen = 1 }
+  :: known == NOBODY || !TRUSTS(known) -> learn()
   fi;
-next:
-  atomic { op = 0; top = 0; chosen = 0; looking = 0 };
-  goto more;
+  if
+  :: APPLIES(top) ->
+     atomic { s++; send(NEXT, (KIND(op) == CREATE -> op + 1 : 0), (1 << op) | holds[top]) }
+  :: !APPLIES(top) && (chosen || HASTY) -> atomic { known = top; respond(op, 2); goto next }
+  :: !APPLIES(top) && !(chosen || HASTY) ->
+     /* A refusal may rest only on a chosen row. */
+     atomic { s++; send(NEXT, row[top], holds[top]) };
+     atomic { QUORUM(EPOCH(b), acks[NEXT]) -> known = NEXT; respond(op, 2); goto next }
+  fi;
+sent:
+  if
+  :: atomic { QUORUM(EPOCH(b), acks[NEXT]) -> known = NEXT; respond(op, 1); goto next }
+  :: atomic { state[op] = DOUBT; attempt[op] = NEXT }
+  fi;
+#if defined(BUG_IN_DOUBT_FORGOTTEN) || defined(BUG_LOOK_UP_SAME_BALLOT)
+  goto next;
+#else
+  goto stopped;  /* the ballot is given up: another one looks the operation up */
+#endif
 
 look_up:
   learn();
   if
-  :: HAS(holds[top], op) && top > 0 && chosen -> atomic { LOST(op) -> known = top; respond(op, 1) }
-  :: (!HAS(holds[top], op) || top == 0) && AGE > attempt[op] -> atomic { LOST(op) -> state[op] = UNKNOWN }
+  :: atomic { FOUND && chosen && LOST(op) -> known = top; respond(op, 1); goto next }
+  :: atomic { !FOUND && age > attempt[op] && LOST(op) -> state[op] = UNKNOWN; goto next }
 #ifdef BUG_CONFLICT_WITHOUT_BARRIER
-  :: (!HAS(holds[top], op) || top == 0) && AGE < attempt[op] -> atomic { LOST(op) -> respond(op, 0) }
+  :: atomic { !FOUND && age < attempt[op] && LOST(op) -> respond(op, 0); goto next }
+#else
+  /* A barrier above the attempt. */
+  :: atomic { !FOUND && age < attempt[op] -> s++; send(NEXT, row[top], holds[top]) }
 #endif
-  :: (HAS(holds[top], op) && top > 0 && !chosen) || ((!HAS(holds[top], op) || top == 0) && AGE < attempt[op]) ->
-     atomic { s < ROWS -> s++; send(NEXT, row[top], holds[top]) };
-     atomic { QUORUM(EPOCH(b), acks[NEXT]) && LOST(op) -> known = NEXT;
-              respond(op, HAS(holds[NEXT], op)) }
+  :: atomic { FOUND && !chosen -> s++; send(NEXT, row[top], holds[top]) }
   fi;
-  goto next;
-more:
-  goto again_;
-again_:
-  skip;
+  atomic {
+    QUORUM(EPOCH(b), acks[NEXT]) && LOST(op) ->
+    known = NEXT;
+    if
+    :: FOUND -> respond(op, 1)
+    :: else -> respond(op, 0)
+    fi;
+    goto next
+  };
 stopped:
   skip
+}
+
+#define RELAYS(r)                                                                              \
+  :: atomic { r < REPLICAS && !HAS(same, r) && SERVES(r, e) && BALLOT(top) >= promised[r] ->   \
+              take(r, top, yes); same = same | (yes << r); yes = 0 }
+
+/* A GET, by any node that has adopted epoch e. */
+proctype Reader(byte op; byte e) {
+  byte i, got, top, same, floor;
+  byte reply[REPLICAS], under[REPLICAS];
+  bit flag[REPLICAS];
+  bit chosen, yes;
+  atomic { state[op] == NEW -> state[op] = PENDING; forget_replies() };
+  do
+  ASKED(0, e, true)
+  ASKED(1, e, true)
+  ASKED(2, e, true)
+#ifdef LAYOUT
+  ASKED(3, e, true)
+#endif
+  :: atomic { QUORUM(e, HEARD) -> d_step { judge() };
+       /* A committed tombstone says the same as a missing row. */
+       if
+       :: top > 0 && row[top] == 0 && chosen -> same = same | NOWHERE
+       :: else -> skip
+       fi;
+       d_step { i = 0; do :: i < REPLICAS -> reply[i] = NOBODY; flag[i] = 0; under[i] = 0; i++ :: else -> break od;
+                i = 0; got = 0; floor = 0; chosen = 0 };
+       break
+     }
+  od;
+#ifdef BUG_RELAY_SKIPPED
+  atomic { respond(op, 1 + row[top]); goto done };
+#endif
+  do
+  :: atomic { QUORUM(e, same) -> respond(op, 1 + row[top]); goto done }
+  RELAYS(0)
+  RELAYS(1)
+  RELAYS(2)
+  RELAYS(3)
+  od;
+done:
+  atomic { top = 0; same = 0 }
+}
+
+#define READS(n, e) if :: KIND##n == GET -> run Reader(n, e) :: else -> skip fi
+init {
+  atomic {
+    byte r;
+    for (r : 0 .. REPLICAS - 1) { epoch[r] = 1; run Replica(r) }
+    for (r : 1 .. HOLDERS) { run Holder(r) }
+    r = 0;
+#ifdef LAYOUT
+    run Settler();
+#ifdef READ_EPOCH
+    READER = READ_EPOCH;
+#else
+    if :: READER = 1 :: READER = 2 :: READER = 3 fi;
+#endif
+#endif
+    READS(0, READER); READS(1, READER); READS(2, READER); READS(3, READER)
+  }
 }
