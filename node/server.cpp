@@ -156,6 +156,7 @@ Task<Status> Server::open_cluster() {
   cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
   storage_ = std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *peers_, *cluster_, boot_);
   CO_TRY_STATUS(co_await storage_->open(disk_failed));
+  cluster_->use(storage_->mover());
   register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
   control_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->control());
   block_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->blocks());
@@ -167,6 +168,8 @@ Task<Status> Server::open_cluster() {
 }
 
 Status Server::start_admin() {
+  layout_admin_ = std::make_unique<LayoutAdmin>(runtime_, *cluster_, *peers_,
+                                                [this] { return partition_health(); });
   AdminDeps deps{runtime_};
   deps.peers = peers_.get();
   deps.topology = cluster_.get();
@@ -175,7 +178,12 @@ Status Server::start_admin() {
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this] { return invitation(); };
-  deps.remove_node = [this](std::string name) { return cluster_->remove(std::move(name)); };
+  deps.layout = [this](std::string verb, Json body) {
+    return layout_admin_->handle(std::move(verb), std::move(body));
+  };
+  deps.change = [this] { return layout_admin_->change(); };
+  deps.partitions = [this] { return layout_admin_->partitions(); };
+  deps.leaving = [this] { return cluster_->leaving(); };
   deps.region = config_.region;
   admin_ = std::make_unique<Admin>(std::move(deps));
   peers_->serve(PeerService::kAdmin, *admin_);
@@ -315,10 +323,24 @@ std::vector<NodeView> Server::node_views() const {
 std::vector<std::string> Server::notes() const {
   std::vector<std::string> notes;
   if (std::string why = cluster_->waits(); !why.empty()) notes.push_back(std::move(why));
+  if (std::string line = layout_admin_->change_line(); !line.empty())
+    notes.push_back(std::move(line));
   for (const Cluster::Candidate& candidate : cluster_->candidates())
     notes.push_back(
-        fmt::format("node {} holds no data yet: {}", candidate.gossip.meta.name, candidate.waits));
+        fmt::format("node {} is no member: {}", candidate.gossip.meta.name, candidate.waits));
   return notes;
+}
+
+PartitionHealth Server::partition_health() const {
+  PartitionHealth health;
+  health.copies_owed = storage_->blocks().usage().copies_owed;
+  health.behind = storage_->resync_progress().behind;
+  for (PartitionId p = 0; p < cluster_->layout()->current.partitions(); ++p) {
+    auto at = storage_->compared(p);
+    uint64_t age = at ? static_cast<uint64_t>((loop_.now() - *at) / 1s) : 0;
+    health.verified_ago.push_back(at ? age + 1 : 0);
+  }
+  return health;
 }
 
 std::string Server::invitation() const {
@@ -349,6 +371,7 @@ Task<void> Server::stop() {
   log_debug("stopping: {} tasks", scope_.running());
   co_await scope_.join();
   log_debug("stopping: cluster");
+  if (storage_) storage_->request_stop();
   if (cluster_started_) co_await cluster_->stop();
   log_debug("stopping: storage");
   if (storage_) co_await storage_->stop();

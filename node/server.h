@@ -11,6 +11,7 @@
 #include "node/config/config.h"
 #include "node/gossip_thread.h"
 #include "node/grpc/grpc_peers.h"
+#include "node/layout_admin.h"
 #include "node/memory_guard.h"
 #include "node/storage.h"
 #include "s3gw/http/server.h"
@@ -57,6 +58,7 @@ class Server {
   std::vector<NodeView> node_views() const;
   AdminDeps::Behind behind() const;
   std::vector<std::string> notes() const;
+  PartitionHealth partition_health() const;
   std::string invitation() const;
   Task<Status> measure_space();
 
@@ -80,6 +82,7 @@ class Server {
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Storage> storage_;
   std::unique_ptr<ReadyGate> register_gate_, control_gate_, block_gate_;
+  std::unique_ptr<LayoutAdmin> layout_admin_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<Admin::Public> public_admin_;
   std::unique_ptr<Gateway> gateway_;

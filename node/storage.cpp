@@ -61,6 +61,8 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   peers_.serve(PeerService::kSync, *row_sync_);
   control_ = std::make_unique<ControlStore>(runtime_, kv_, peers_, topology_);
   CO_TRY_STATUS(control_->load());
+  mover_ = std::make_unique<StorageMover>(runtime_, kv_, *registers_, *row_sync_, *block_repair_,
+                                          *control_, topology_);
   std::string_view secret(reinterpret_cast<const char*>(secret_.bytes.data()),
                           secret_.bytes.size());
   users_ = std::make_unique<KeyUsers>(*control_, secret);
@@ -95,9 +97,13 @@ Task<Status> Storage::bring_blocks(PartitionId partition, TimePoint deadline) {
   co_return Status();
 }
 
-Task<void> Storage::stop() {
+void Storage::request_stop() {
   scope_.request_stop();
   if (row_sync_) row_sync_->stop();
+}
+
+Task<void> Storage::stop() {
+  request_stop();
   if (registers_) co_await registers_->stop();
   co_await scope_.join();
   if (segments_open_) co_await segments_->close();

@@ -8,6 +8,7 @@
 #include "base/async/runtime.h"
 #include "node/config/config.h"
 #include "node/identity/identity.h"
+#include "node/storage_mover.h"
 #include "proto/peers.h"
 #include "store/block/block_service.h"
 #include "store/objects/key_users.h"
@@ -43,6 +44,10 @@ class Storage {
   // Registers its handlers with the peers. Before they start. `fatal` is told once when a data disk
   // failed. Errors: kCorrupt, kNoSpace, kIo.
   Task<Status> open(std::function<void(const Error&)> fatal);
+  // Moves what this node keeps when the layout changes.
+  DataMover& mover() { return *mover_; }
+  // What runs for long is to end soon: before those are joined who wait for it.
+  void request_stop();
   // Begins what goes on in the background; the topology has a layout and the peers answer.
   void start();
   Task<void> stop();
@@ -55,6 +60,9 @@ class Storage {
   Users& users() { return *users_; }
   ObjectStore& objects() { return *objects_; }
   // All zero before start().
+  std::optional<TimePoint> compared(PartitionId partition) const {
+    return resync_ ? resync_->compared(partition) : std::nullopt;
+  }
   Resync::Progress resync_progress() const {
     return resync_ ? resync_->progress() : Resync::Progress();
   }
@@ -81,6 +89,7 @@ class Storage {
   std::unique_ptr<RegisterService> registers_;
   std::unique_ptr<RowSync> row_sync_;
   std::unique_ptr<ControlStore> control_;
+  std::unique_ptr<StorageMover> mover_;
   std::unique_ptr<KeyUsers> users_;
   std::unique_ptr<Store> objects_;
   std::unique_ptr<Reclaimer> reclaimer_;

@@ -225,10 +225,19 @@ QuotaInput quota_input(const std::vector<Member>& members, uint32_t partitions, 
   return in;
 }
 
+void fill_tenures(const Layout* previous, uint32_t epoch, Layout& layout) {
+  layout.since.resize(layout.assignment.size());
+  for (PartitionId p = 0; p < layout.partitions(); ++p)
+    for (uint16_t index : layout.assignment[p]) {
+      auto held = previous ? previous->tenure(p, layout.members[index].id) : std::nullopt;
+      layout.since[p].push_back(held.value_or(epoch));
+    }
+}
+
 }  // namespace
 
 Result<Layout> assign_layout(const Layout* previous, std::vector<Member> members,
-                             uint32_t partitions) {
+                             uint32_t partitions, uint32_t epoch) {
   std::sort(members.begin(), members.end(),
             [](const Member& a, const Member& b) { return a.id < b.id; });
   TRY_STATUS(check_members(members));
@@ -246,6 +255,7 @@ Result<Layout> assign_layout(const Layout* previous, std::vector<Member> members
   layout.assignment =
       ordered(std::move(sets), kept, layout.copies, static_cast<uint32_t>(members.size()));
   layout.members = std::move(members);
+  fill_tenures(previous, epoch, layout);
   return layout;
 }
 

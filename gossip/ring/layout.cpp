@@ -3,19 +3,16 @@
 #include <algorithm>
 
 namespace covey {
-namespace {
 
-bool contains(const std::vector<NodeId>& nodes, const NodeId& node) {
+bool has_node(const std::vector<NodeId>& nodes, const NodeId& node) {
   return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
 }
 
-bool majority(const std::vector<NodeId>& set, const std::vector<NodeId>& yes) {
+bool is_majority(const std::vector<NodeId>& set, const std::vector<NodeId>& yes) {
   auto count = std::count_if(set.begin(), set.end(),
-                             [&](const NodeId& node) { return contains(yes, node); });
+                             [&](const NodeId& node) { return has_node(yes, node); });
   return static_cast<size_t>(count) * 2 > set.size();
 }
-
-}  // namespace
 
 std::vector<NodeId> Layout::replicas(PartitionId partition) const {
   std::vector<NodeId> nodes;
@@ -32,15 +29,37 @@ const Member* Layout::find(const NodeId& id) const {
   return at != members.end() && at->id == id ? &*at : nullptr;
 }
 
+std::optional<uint32_t> Layout::tenure(PartitionId partition, const NodeId& node) const {
+  if (partition >= assignment.size()) return std::nullopt;
+  const auto& replicas = assignment[partition];
+  for (size_t i = 0; i < replicas.size(); ++i)
+    if (members[replicas[i]].id == node) return since.empty() ? 0 : since[partition][i];
+  return std::nullopt;
+}
+
+std::optional<uint32_t> LayoutState::tenure(PartitionId partition, const NodeId& node) const {
+  auto now = current.tenure(partition, node);
+  return now || !next ? now : next->tenure(partition, node);
+}
+
+bool LayoutState::has_departed(const NodeId& node) const { return has_node(departed, node); }
+
 std::vector<NodeId> ReplicaSets::all() const {
   std::vector<NodeId> nodes = current;
   for (const NodeId& node : next)
-    if (!contains(nodes, node)) nodes.push_back(node);
+    if (!has_node(nodes, node)) nodes.push_back(node);
   return nodes;
 }
 
 bool ReplicaSets::quorum(const std::vector<NodeId>& yes) const {
-  return majority(current, yes) && (next.empty() || majority(next, yes));
+  return is_majority(current, yes) && (next.empty() || is_majority(next, yes));
+}
+
+bool ReplicaSets::changes() const {
+  if (next.empty()) return false;
+  return current.size() != next.size() ||
+         std::any_of(next.begin(), next.end(),
+                     [this](const NodeId& node) { return !has_node(current, node); });
 }
 
 ReplicaSets replica_sets(const LayoutState& state, PartitionId partition) {

@@ -1,7 +1,8 @@
 // The byte form of LayoutState, on disk and on the wire:
-//   u8 format (1) | cluster 16 | u32 epoch | u8 joint | layout | layout if joint | u64 XXH3 of all
-//   before
-//   layout = u64 version | u8 copies | varint members | member* | varint partitions | u16 index*
+//   u8 format (2) | cluster 16 | u32 epoch | u8 joint | layout | layout if joint
+//   | varint departed | id* | u64 XXH3 of all before
+//   layout = u64 version | u8 copies | varint members | member* | varint partitions
+//   | (u16 index, varint since)*
 // Decoding accepts only what encoding makes: sorted unique members, distinct indices in range.
 #include <xxhash.h>
 
@@ -13,10 +14,11 @@
 namespace covey {
 namespace {
 
-constexpr uint8_t kFormat = 1;
+constexpr uint8_t kFormat = 2;
 constexpr size_t kChecksumBytes = 8;
 constexpr size_t kLabelBytesMax = 255;  // a name or a zone
 constexpr uint64_t kPartitionsMax = 65536;
+constexpr uint64_t kReplicaBytesMin = 3;
 
 void write_layout(Writer& w, const Layout& layout) {
   w.u64(layout.version);
@@ -29,8 +31,11 @@ void write_layout(Writer& w, const Layout& layout) {
     w.u64(member.capacity_bytes);
   }
   w.varint(layout.assignment.size());
-  for (const auto& replicas : layout.assignment)
-    for (uint16_t index : replicas) w.u16(index);
+  for (size_t p = 0; p < layout.assignment.size(); ++p)
+    for (size_t i = 0; i < layout.assignment[p].size(); ++i) {
+      w.u16(layout.assignment[p][i]);
+      w.varint(layout.since.empty() ? 0 : layout.since[p][i]);
+    }
 }
 
 Error malformed(std::string what) {
@@ -70,18 +75,24 @@ Result<Layout> read_layout(Reader& r) {
     return tl::unexpected<Error>(malformed("copies"));
   uint64_t partitions = r.varint();
   if (!r.ok() || partitions == 0 || partitions > kPartitionsMax ||
-      r.rest().size() < partitions * layout.copies * 2)
+      r.rest().size() < partitions * layout.copies * kReplicaBytesMin)
     return tl::unexpected<Error>(malformed("partition count"));
   layout.assignment.resize(partitions);
-  for (auto& replicas : layout.assignment) {
+  layout.since.resize(partitions);
+  for (uint64_t p = 0; p < partitions; ++p) {
+    auto& replicas = layout.assignment[p];
     for (uint32_t i = 0; i < layout.copies; ++i) {
       uint16_t index = r.u16();
+      uint64_t since = r.varint();
+      if (since > UINT32_MAX) return tl::unexpected<Error>(malformed("tenure"));
       if (index >= layout.members.size()) return tl::unexpected<Error>(malformed("replica index"));
       for (uint16_t other : replicas)
         if (other == index) return tl::unexpected<Error>(malformed("replica twice"));
       replicas.push_back(index);
+      layout.since[p].push_back(static_cast<uint32_t>(since));
     }
   }
+  if (!r.ok()) return tl::unexpected<Error>(malformed("assignment"));
   return layout;
 }
 
@@ -96,6 +107,8 @@ std::string encode_layout_state(const LayoutState& state) {
   w.u8(state.next ? 1 : 0);
   write_layout(w, state.current);
   if (state.next) write_layout(w, *state.next);
+  w.varint(state.departed.size());
+  for (const NodeId& node : state.departed) w.raw(node.view());
   w.u64(XXH3_64bits(out.data(), out.size()));
   return out;
 }
@@ -124,6 +137,13 @@ Result<LayoutState> decode_layout_state(std::string_view bytes) {
     if (next.partitions() != state.current.partitions())
       return tl::unexpected<Error>(malformed("partition counts differ"));
     state.next = std::move(next);
+  }
+  uint64_t departed = r.varint();
+  if (!r.ok() || departed > kDepartedMax) return tl::unexpected<Error>(malformed("departed"));
+  for (uint64_t i = 0; i < departed; ++i) {
+    auto id = NodeId::from_bytes(r.raw(NodeId::kSize));
+    if (!id) return tl::unexpected<Error>(malformed("departed"));
+    state.departed.push_back(*id);
   }
   if (!r.done()) return tl::unexpected<Error>(malformed("trailing bytes"));
   return state;

@@ -124,6 +124,8 @@ Json to_json(const NodeView& node, const NodeId& self) {
   json["partitions_behind"] = node.partitions_behind;
   json["rows_behind"] = node.rows_behind;
   json["quarantined"] = node.quarantined;
+  json["role"] = node.role;
+  json["partitions_to_hand_over"] = node.leaving;
   return json;
 }
 
@@ -185,6 +187,22 @@ Task<void> ask(Peers& peers, NodeView& node, TimePoint deadline) {
   node.partitions_behind = number_of(json, "partitions_behind");
   node.rows_behind = number_of(json, "rows_behind");
   node.quarantined = number_of(json, "quarantined");
+  node.leaving = number_of(json, "leaving");
+}
+
+NodeView& add_member(std::vector<NodeView>& nodes, const Member& member, const char* role) {
+  auto it = std::find_if(nodes.begin(), nodes.end(),
+                         [&](const NodeView& n) { return n.id == member.id; });
+  if (it == nodes.end()) {  // gossip has not heard of it since this node started
+    NodeView missing;
+    missing.id = member.id;
+    missing.state = "dead";
+    nodes.push_back(std::move(missing));
+    it = std::prev(nodes.end());
+  }
+  it->name = member.name, it->zone = member.zone, it->role = role;
+  it->capacity_bytes = member.capacity_bytes;
+  return *it;
 }
 
 }  // namespace
@@ -209,16 +227,11 @@ Task<HttpResponse> Admin::handle(HttpRequest& request) {
     if (path[1] == "keys") co_return co_await keys(method, path[2], std::move(*body));
     if (path[1] == "buckets")
       co_return co_await buckets(method, path[2], path[3], std::move(*body));
-    if (path[1] == "layout" && method == "GET") co_return layout();
+    if (path[1] == "layout") co_return co_await layout(method, path[2], std::move(*body));
+    if (path[1] == "nodes") co_return co_await nodes(method, path[2], path[3]);
     if (path[1] == "invite" && method == "GET") {
       if (!deps_.invitation) co_return not_started("the cluster");
       co_return reply(200, Json{{"token", deps_.invitation()}});
-    }
-    if (path[1] == "nodes" && method == "DELETE") {
-      if (!deps_.remove_node) co_return not_started("the cluster");
-      auto removed = co_await deps_.remove_node(path[2]);
-      if (!removed) co_return error_reply(removed.error());
-      co_return reply(200, Json{{"removed", path[2]}});
     }
   }
   co_return error_reply(ErrorCode::kNotFound,
@@ -248,12 +261,16 @@ std::string Admin::own_numbers() const {
     json["partitions_behind"] = behind.partitions;
     json["rows_behind"] = behind.rows;
   }
+  if (deps_.leaving) json["leaving"] = deps_.leaving();
   return dump(json);
 }
 
 Task<Result<PeerMessage>> Admin::serve(NodeId from, PeerMessage request) {
   PeerMessage answer;
-  answer.head = own_numbers();
+  if (request.head == "partitions")
+    answer.head = deps_.partitions ? deps_.partitions() : std::string();
+  else
+    answer.head = own_numbers();
   co_return answer;
 }
 
@@ -268,18 +285,16 @@ Task<std::vector<NodeView>> Admin::collect_nodes() {
   co_await scope.join();
   if (!deps_.topology || !deps_.topology->layout()) co_return nodes;
   auto layout = deps_.topology->layout();
+  std::erase_if(nodes, [&](const NodeView& node) {  // taken out, and gone
+    return !node.reachable() && layout->has_departed(node.id);
+  });
+  for (NodeView& node : nodes)
+    if (layout->has_departed(node.id)) node.role = "out";
+  if (layout->next)
+    for (const Member& member : layout->next->members) add_member(nodes, member, "joins");
   for (const Member& member : layout->current.members) {
-    auto it = std::find_if(nodes.begin(), nodes.end(),
-                           [&](const NodeView& n) { return n.id == member.id; });
-    if (it == nodes.end()) {  // gossip has not heard of it since this node started
-      NodeView missing;
-      missing.id = member.id;
-      missing.state = "dead";
-      nodes.push_back(std::move(missing));
-      it = std::prev(nodes.end());
-    }
-    it->name = member.name, it->zone = member.zone, it->member = true;
-    it->capacity_bytes = member.capacity_bytes;
+    bool stays = !layout->next || layout->next->find(member.id);
+    add_member(nodes, member, stays ? "member" : "leaves").member = true;
   }
   co_return nodes;
 }
@@ -314,13 +329,15 @@ Task<HttpResponse> Admin::status() {
                       {"copies", layout->current.copies},
                       {"partitions", layout->current.partitions()},
                       {"changing", layout->joint()}};
+    Json change = deps_.change ? deps_.change() : Json();
+    if (!change.is_null()) json["change"] = std::move(change);
   }
   json["nodes"] = Json::array();
   for (const NodeView& node : nodes) json["nodes"].push_back(to_json(node, self));
   co_return reply(200, json);
 }
 
-HttpResponse Admin::layout() const {
+HttpResponse Admin::show_layout() const {
   auto layout = deps_.topology ? deps_.topology->layout() : nullptr;
   if (!layout) return not_started("the cluster");
   Json json;
@@ -328,7 +345,39 @@ HttpResponse Admin::layout() const {
   json["epoch"] = layout->epoch;
   json["current"] = layout_json(layout->current);
   if (layout->next) json["next"] = layout_json(*layout->next);
+  Json change = deps_.change ? deps_.change() : Json();
+  if (!change.is_null()) json["change"] = std::move(change);
+  json["taken_out"] = Json::array();
+  for (const NodeId& node : layout->departed) json["taken_out"].push_back(node.hex());
   return reply(200, json);
+}
+
+Task<HttpResponse> Admin::layout(std::string method, std::string verb, std::string body) {
+  if (method == "GET" && verb.empty()) co_return show_layout();
+  if (method == "POST" && (verb == "plan" || verb == "apply" || verb == "revert"))
+    co_return co_await change_layout(verb, parse_json(body));
+  co_return error_reply(ErrorCode::kInvalid,
+                        "GET layout, or POST layout/plan, layout/apply or layout/revert");
+}
+
+Task<HttpResponse> Admin::nodes(std::string method, std::string name, std::string verb) {
+  Json body;
+  if (method == "GET" && verb == "check") {
+    body["node"] = name;
+    co_return co_await change_layout("check", std::move(body));
+  }
+  if (method == "DELETE" && verb.empty()) {
+    body["remove"].push_back(name);
+    co_return co_await change_layout("apply", std::move(body));
+  }
+  co_return error_reply(ErrorCode::kInvalid, "DELETE nodes/NAME, or GET nodes/NAME/check");
+}
+
+Task<HttpResponse> Admin::change_layout(std::string verb, Json body) {
+  if (!deps_.layout) co_return not_started("the cluster");
+  auto done = co_await deps_.layout(std::move(verb), std::move(body));
+  if (!done) co_return error_reply(done.error());
+  co_return reply(200, *done);
 }
 
 Task<HttpResponse> Admin::keys(std::string method, std::string id, std::string body) {

@@ -11,6 +11,7 @@
 #include "base/async/runtime.h"
 #include "gossip/ring/topology.h"
 #include "node/admin/health.h"
+#include "node/admin/json.h"
 #include "proto/peers.h"
 #include "s3gw/http/http.h"
 #include "store/block/blocks.h"
@@ -30,10 +31,15 @@ struct AdminDeps {
   ObjectStore* objects = nullptr;
   Users* users = nullptr;
   const Blocks* blocks = nullptr;
-  std::function<std::vector<NodeView>()> nodes;            // what gossip knows
-  std::function<std::vector<std::string>()> notes;         // what else to tell in status
-  std::function<std::string()> invitation;                 // a token for `covey join`
-  std::function<Task<Status>(std::string)> remove_node;    // by name or id
+  std::function<std::vector<NodeView>()> nodes;     // what gossip knows
+  std::function<std::vector<std::string>()> notes;  // what else to tell in status
+  std::function<std::string()> invitation;          // a token for `covey join`
+  // Layout: "plan", "apply" and "revert", with {"remove": [...], "add": [...]}; "check" with
+  // {"node": name}.
+  std::function<Task<Result<Json>>(std::string verb, Json body)> layout;
+  std::function<Json()> change;             // the layout change under way; null: none
+  std::function<std::string()> partitions;  // what this node says of its partitions, for "check"
+  std::function<size_t()> leaving;          // partitions to be handed over and purged
   // Partitions of this node that are not known to be up to date, and rows known to be lacking.
   struct Behind {
     uint64_t partitions = 0, rows = 0;
@@ -73,7 +79,10 @@ class Admin final : public HttpHandler, public PeerHandler {
   Task<HttpResponse> keys(std::string method, std::string id, std::string body);
   Task<HttpResponse> buckets(std::string method, std::string name, std::string rest,
                              std::string body);
-  HttpResponse layout() const;
+  Task<HttpResponse> layout(std::string method, std::string verb, std::string body);
+  Task<HttpResponse> nodes(std::string method, std::string name, std::string verb);
+  Task<HttpResponse> change_layout(std::string verb, Json body);
+  HttpResponse show_layout() const;
   HttpResponse metrics() const;
   HttpResponse health() const;
   // Gossip's view completed by what each reachable node says of itself.

@@ -111,7 +111,6 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
   if (quarantined > 0)
     health.problems.push_back(plural(quarantined, "record") +
                               " failed the checksum and wait for a good copy");
-  if (layout->joint()) health.problems.push_back("a change of the layout is under way");
   if (health.healthy && members < 3)
     health.next.push_back(fmt::format("to survive the loss of a node, have {}: covey invite",
                                       plural(3 - members, "more node")));

@@ -19,7 +19,10 @@ struct NodeView {
   uint64_t capacity_bytes = 0, used_bytes = 0, free_bytes = 0;
   uint64_t copies_owed = 0, quarantined = 0;
   uint64_t partitions_behind = 0, rows_behind = 0;  // of its metadata, since it was away
-  bool member = false;  // holds data by the current layout
+  uint64_t leaving = 0;  // partitions it no longer keeps and has not handed over yet
+  bool member = false;   // holds data by the current layout
+  // "member", "joins" or "leaves" (with the change under way), "out" (taken out), "waits"
+  std::string role = "waits";
   bool reachable() const { return state == "alive" || state == "suspect"; }
 };
 

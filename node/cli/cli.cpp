@@ -82,10 +82,37 @@ class Grammar {
     status->add_flag("--watch", options_.watch, "show it again every two seconds");
     CLI::App& node = group("node", "the nodes of the cluster");
     with_json(add(node, "list", "every node that gossip knows", run_nodes));
-    CLI::App* remove = add(node, "remove", "take a lost node out of the layout", run_node_remove);
-    remove->add_option("node", options_.node, "its name or id")->required();
+    CLI::App* remove =
+        add(node, "remove", "take nodes out, dead or alive: their data moves to the others first",
+            run_node_remove, "covey node remove node4 node5");
+    CLI::App* drain = add(node, "drain", "the same, for nodes that are up", run_node_remove,
+                          "covey node drain node4");
+    for (CLI::App* command : {remove, drain})
+      command->add_option("node", options_.remove, "names or ids")->required();
+    CLI::App* back = add(node, "add", "take nodes in again that were taken out", run_node_add);
+    back->add_option("node", options_.add, "names or ids")->required();
+    for (CLI::App* command : {remove, drain, back})
+      command->add_flag("--no-wait", options_.no_wait, "return when the change has begun");
+    CLI::App* check = with_json(
+        add(node, "check", "is it safe to unplug this box? 0 when it is", run_node_check));
+    check->add_option("node", options_.node, "its name or id")->required();
+    layout();
+  }
+
+  void layout() {
     CLI::App& layout = group("layout", "which node holds what");
     with_json(add(layout, "show", "members, zones and partitions", run_layout));
+    CLI::App* plan = with_json(add(layout, "plan", "what would move, before anything does",
+                                   run_layout_plan, "covey layout plan --remove node4"));
+    CLI::App* apply =
+        add(layout, "apply", "begin what plan shows: new nodes, other zones and capacities",
+            run_layout_apply);
+    for (CLI::App* command : {plan, apply}) {
+      command->add_option("--remove", options_.remove, "without this node (repeatable)");
+      command->add_option("--add", options_.add, "with this one, though it was taken out");
+    }
+    apply->add_flag("--no-wait", options_.no_wait, "return when the change has begun");
+    add(layout, "revert", "take the change that is under way back", run_layout_revert);
   }
 
   void keys() {

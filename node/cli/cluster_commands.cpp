@@ -11,8 +11,15 @@ void print_nodes(const Json& nodes) {
   TextTable table({"NODE", "ID", "ZONE", "ADDRESS", "STATE", "SEEN", "CAPACITY", "USED", "FREE",
                    "TO REPAIR", "VERSION"});
   for (const Json& node : nodes) {
-    std::string state = text_of(node, "state");
-    if (!flag_of(node, "member")) state += ", no data yet";
+    std::string state = text_of(node, "state"), role = text_of(node, "role");
+    if (uint64_t left = number_of(node, "partitions_to_hand_over"); left > 0)
+      state += fmt::format(", hands over {} partitions", left);
+    else if (role == "out")
+      state += ", taken out, holds no data";
+    else if (role == "joins" || role == "leaves")
+      state += ", " + role;
+    else if (!flag_of(node, "member"))
+      state += ", no data yet";
     table.add({text_of(node, "name") + (flag_of(node, "self") ? " *" : ""),
                text_of(node, "id").substr(0, 8), text_of(node, "zone"), text_of(node, "address"),
                state, human_age(number_of(node, "last_seen_ms")),
@@ -72,13 +79,6 @@ int run_nodes(const CliOptions& options) {
   else
     print_nodes(status["nodes"]);
   return kExitOk;
-}
-
-int run_node_remove(const CliOptions& options) {
-  int code = kExitOk;
-  Json reply = request(options, "DELETE", "/v1/nodes/" + options.node, {}, code);
-  if (code == kExitOk) fmt::print("{} was removed\n", options.node);
-  return code;
 }
 
 int run_layout(const CliOptions& options) {

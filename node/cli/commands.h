@@ -23,8 +23,10 @@ struct CliOptions {
   // buckets
   std::string bucket, key;
   bool read = false, write = false, owner = false;
-  // nodes
+  // nodes, layout
   std::string node;
+  std::vector<std::string> remove, add;
+  bool no_wait = false;
 };
 
 // Text for people in columns, each as wide as its widest cell.
@@ -51,7 +53,12 @@ int run_join(const CliOptions& options);
 int run_status(const CliOptions& options);
 int run_nodes(const CliOptions& options);
 int run_node_remove(const CliOptions& options);
+int run_node_add(const CliOptions& options);
+int run_node_check(const CliOptions& options);
 int run_layout(const CliOptions& options);
+int run_layout_plan(const CliOptions& options);
+int run_layout_apply(const CliOptions& options);
+int run_layout_revert(const CliOptions& options);
 int run_invite(const CliOptions& options);
 int run_key_create(const CliOptions& options);
 int run_key_import(const CliOptions& options);

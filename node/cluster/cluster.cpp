@@ -19,12 +19,26 @@ Cluster::Cluster(ClusterOptions options, Runtime runtime, Kv& kv, Peers& peers,
       kv_(kv),
       self_(peers.self()),
       membership_(membership),
-      register_(runtime, kv, peers) {
+      register_(runtime, kv, peers),
+      mover_(runtime, kv, *this) {
   peers.serve(PeerService::kLayout, register_);
+  register_.on_enter(
+      [this](std::vector<PartitionId> partitions) { return mover_.enter(std::move(partitions)); });
+  register_.on_report(
+      [this](LayoutAsk ask, std::string value) { return report(ask, std::move(value)); });
+  register_.on_adopt([this](const LayoutState& state) {
+    Status taken = mover_.adopted(state);
+    if (!taken)
+      log_error("the progress of the layout change is lost: {}", to_string(taken.error()));
+  });
 }
 
 Task<Status> Cluster::start() {
   CO_TRY_STATUS(register_.load());
+  started_ = runtime_.clock.now();
+  if (register_.state()) {
+    CO_TRY_STATUS(mover_.adopted(*register_.state()));
+  }
   if (!register_.state() && !options_.has_seeds) {
     LayoutState first;
     first.cluster = runtime_.rng.id<ClusterId>();
@@ -44,6 +58,7 @@ Task<Status> Cluster::start() {
                      "this node then joins as a new one");
   }
   announce();
+  mover_.start(scope_);
   scope_.spawn(run());
   co_return Status();
 }
@@ -75,14 +90,14 @@ Task<void> Cluster::step() {
   if (!register_.state()) co_return co_await join();
   co_await pull_newer();
   announce();
+  mover_.wake();
   if (changing_ || !leads()) co_return;
   if (register_.state()->joint()) {
     changing_ = true;
-    Status done = co_await finish_joint();
+    co_await lead();
     changing_ = false;
-    if (!done) log_debug("layout change waits: {}", to_string(done.error()));
   } else if (options_.auto_layout) {
-    co_await grow_when_settled();
+    co_await stage_when_settled();
   }
 }
 

@@ -36,6 +36,7 @@ std::string encode(const LayoutReply& reply) {
   w.bytes(reply.state);
   write_ballot(w, reply.ballot);
   w.u8(reply.flag ? 1 : 0);
+  w.bytes(reply.detail);
   return out;
 }
 
@@ -47,7 +48,7 @@ Result<LayoutRequest> decode_layout_request(std::string_view bytes) {
   request.base = r.bytes();
   request.ballot = read_ballot(r);
   request.value = r.bytes();
-  if (!r.done() || ask < 1 || ask > 5) return fail(ErrorCode::kInvalid, "malformed layout request");
+  if (!r.done() || ask < 1 || ask > 7) return fail(ErrorCode::kInvalid, "malformed layout request");
   return request;
 }
 
@@ -59,6 +60,7 @@ Result<LayoutReply> decode_layout_reply(std::string_view bytes) {
   reply.state = r.bytes();
   reply.ballot = read_ballot(r);
   reply.flag = r.u8() != 0;
+  reply.detail = r.bytes();
   if (!r.done() || answer < 1 || answer > 3)
     return fail(ErrorCode::kInvalid, "malformed layout reply");
   return reply;

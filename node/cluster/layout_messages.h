@@ -1,6 +1,6 @@
 // Messages of PeerService::kLayout:
 //   request = u8 kind | base state | ballot (u64 counter, node 32) | value state
-//   reply   = u8 answer | state | ballot | u8 flag
+//   reply   = u8 answer | state | ballot | u8 flag | detail
 // Every request carries the state it builds on, so that a receiver that is behind adopts it first.
 #pragma once
 
@@ -17,7 +17,9 @@ enum class LayoutAsk : uint8_t {
   kPush = 2,     // adopt this one (base)
   kPrepare = 3,  // promise `ballot` in the vote on base's successor
   kAccept = 4,   // accept `value` under `ballot`
-  kEmpty = 5,    // adopt base; are you without register rows? (joint: were you, then?)
+  kEmpty = 5,    // adopt base; are you without any data? (joint: were you, then?)
+  kReport = 6,   // adopt base; value: the leader's ChangeView; reply: a NodeReport
+  kSizes = 7,    // how many bytes have you of each partition? Reply: one varint each
 };
 struct LayoutRequest {
   LayoutAsk ask = LayoutAsk::kGet;
@@ -36,6 +38,7 @@ struct LayoutReply {
   std::string state;
   LayoutBallot ballot;
   bool flag = false;
+  std::string detail;  // of kReport and kSizes
 };
 
 std::string encode(const LayoutRequest& request);

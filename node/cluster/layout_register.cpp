@@ -15,15 +15,12 @@ std::vector<NodeId> ids(const Layout& layout) {
   return nodes;
 }
 
-ReplicaSets voters(const LayoutState& state) {
-  ReplicaSets sets;
-  sets.current = ids(state.current);
-  if (state.next) sets.next = ids(*state.next);
-  return sets;
-}
-
-bool holds(const LayoutState& state, const NodeId& node) {
-  return state.current.find(node) || (state.next && state.next->find(node));
+std::string describe(const LayoutState& state, bool was_joint) {
+  std::string text = "layout epoch " + std::to_string(state.epoch) + ": " +
+                     std::to_string(state.current.members.size()) + " nodes";
+  if (state.joint()) text += ", changing to " + std::to_string(state.next->members.size());
+  if (was_joint && !state.joint()) text += " (change complete)";
+  return text;
 }
 
 }  // namespace
@@ -37,7 +34,7 @@ Status LayoutRegister::load() {
   bytes_ = encode_layout_state(*stored);
   digest_ = XXH3_64bits(bytes_.data(), bytes_.size());
   // Rows written while joint count as well after a restart: that errs on the safe side.
-  TRY(empty_at_adoption_, registers_empty(kv_));
+  TRY(empty_at_adoption_, data_empty(kv_));
   state_ = std::make_shared<const LayoutState>(std::move(*stored));
   return {};
 }
@@ -64,12 +61,8 @@ Task<Status> LayoutRegister::adopt_in_turn(LayoutState chosen) {
                                            ", not " + chosen.cluster.hex() +
                                            ": two clusters never merge");
   if (state_ && chosen.epoch <= state_->epoch) co_return Status();
-  const NodeId self = peers_.self();
-  bool enters = state_ && !holds(*state_, self) && holds(chosen, self);
-  if (enters) {
-    CO_TRY_STATUS(co_await purge_registers(kv_));
-  }
-  CO_TRY_STATUS(co_await store_layout(kv_, chosen));
+  CO_TRY(PartitionSet leaving, co_await enter_and_leave(chosen));
+  CO_TRY_STATUS(co_await store_layout(kv_, chosen, std::move(leaving)));
 
   // From here to the end is one turn of the loop: no row can be accepted in between, so that
   // 'empty' means empty of everything accepted under a lower epoch.
@@ -78,13 +71,28 @@ Task<Status> LayoutRegister::adopt_in_turn(LayoutState chosen) {
   digest_ = XXH3_64bits(bytes_.data(), bytes_.size());
   auto fresh = std::make_shared<const LayoutState>(std::move(chosen));
   for (const auto& callback : on_adopt_) callback(*fresh);
-  Result<bool> empty = registers_empty(kv_);
+  Result<bool> empty = data_empty(kv_);
   empty_at_adoption_ = empty && *empty;
   state_ = std::move(fresh);
-  log_info("layout epoch {}: {} nodes{}{}", state_->epoch, state_->current.members.size(),
-           state_->joint() ? ", growing to " + std::to_string(state_->next->members.size()) : "",
-           was_joint && !state_->joint() ? " (change complete)" : "");
+  log_info("{}", describe(*state_, was_joint));
   co_return Status();
+}
+
+// A partition whose tenure here is another than before starts empty; one that is not this node's
+// any more is to be purged. Returns what is to be purged then.
+Task<Result<PartitionSet>> LayoutRegister::enter_and_leave(const LayoutState& chosen) {
+  CO_TRY(PartitionSet leaving, load_leaving(kv_));
+  std::vector<PartitionId> enters;
+  for (PartitionId p = 0; state_ && p < chosen.current.partitions(); ++p) {
+    auto before = state_->tenure(p, peers_.self()), now = chosen.tenure(p, peers_.self());
+    if (now && before != now) enters.push_back(p);
+    if (before && !now) leaving.insert(p);
+  }
+  for (PartitionId p : enters) leaving.erase(p);
+  if (!enters.empty() && enter_) {
+    CO_TRY_STATUS(co_await enter_(std::move(enters)));
+  }
+  co_return std::move(leaving);
 }
 
 LayoutReply LayoutRegister::own_state() const {
@@ -93,10 +101,18 @@ LayoutReply LayoutRegister::own_state() const {
 
 Task<Result<PeerMessage>> LayoutRegister::serve(NodeId from, PeerMessage request) {
   CO_TRY(LayoutRequest asked, decode_layout_request(request.head));
+  const LayoutAsk ask = asked.ask;
+  const std::string base = asked.base;
+  std::string value = asked.value;
   co_await turn_.acquire();
   Result<LayoutReply> reply = co_await answer(std::move(asked));
   turn_.release();
   if (!reply) co_return tl::unexpected<Error>(std::move(reply).error());
+  // Outside the turn, since it may take a while: nobody's vote waits for it.
+  bool report = ask == LayoutAsk::kReport || ask == LayoutAsk::kSizes;
+  if (report && reporter_ && reply->state == base) {
+    CO_TRY(reply->detail, co_await reporter_(ask, std::move(value)));
+  }
   PeerMessage message;
   message.head = encode(*reply);
   co_return message;
@@ -110,11 +126,11 @@ Task<Result<LayoutReply>> LayoutRegister::answer(LayoutRequest request) {
   bool votes = request.ask == LayoutAsk::kPrepare || request.ask == LayoutAsk::kAccept;
   if (request.ask == LayoutAsk::kEmpty && !state_->joint()) {
     LayoutReply reply = own_state();
-    CO_TRY(reply.flag, registers_empty(kv_));
+    CO_TRY(reply.flag, data_empty(kv_));
     co_return reply;
   }
   if (!votes || state_->epoch != epoch) co_return own_state();
-  if (!holds(*state_, peers_.self()))
+  if (!state_->current.find(peers_.self()))
     co_return fail(ErrorCode::kInvalid, "this node is not a member and has no vote");
   co_return co_await vote(std::move(request), epoch);
 }
@@ -183,8 +199,7 @@ Task<Status> LayoutRegister::propose(LayoutState base, LayoutState value) {
 }
 
 Task<Result<bool>> LayoutRegister::attempt(LayoutState base, std::string mine) {
-  const ReplicaSets sets = voters(base);
-  const std::vector<NodeId> nodes = sets.all();
+  const std::vector<NodeId> nodes = ids(base.current);
   LayoutRequest request;
   request.base = encode_layout_state(base);
   request.ballot.counter = ++counter_;
@@ -212,7 +227,7 @@ Task<Result<bool>> LayoutRegister::attempt(LayoutState base, std::string mine) {
       if (phase == LayoutAsk::kPrepare && !reply.state.empty() && highest < reply.ballot)
         highest = reply.ballot, request.value = reply.state;
     }
-    if (!sets.quorum(yes)) {
+    if (!is_majority(nodes, yes)) {
       if (refused) co_return false;
       co_return fail(ErrorCode::kUnavailable, "no majority of the layout's members answers");
     }
@@ -254,6 +269,22 @@ Task<LayoutRegister::Emptiness> LayoutRegister::ask_empty(std::vector<NodeId> no
       (answered.reply->flag ? result.empty : result.filled).push_back(answered.from);
   }
   co_return result;
+}
+
+Task<std::vector<LayoutRegister::Told>> LayoutRegister::ask_details(std::vector<NodeId> nodes,
+                                                                    LayoutAsk ask,
+                                                                    std::string value) {
+  LayoutRequest request;
+  request.ask = ask;
+  request.base = bytes_;
+  request.value = std::move(value);
+  const std::string asked_under = bytes_;
+  Answers answers = co_await ask_all(std::move(nodes), std::move(request));
+  std::vector<Told> told;
+  for (Answered& answered : answers)
+    if (answered.reply && answered.reply->state == asked_under)
+      told.push_back({answered.from, std::move(answered.reply->detail)});
+  co_return told;
 }
 
 }  // namespace covey

@@ -1,10 +1,11 @@
 // LayoutRegister: which layout state follows which, decided once.
 //
 // States form a chain by epoch. The successor of the state of epoch e is chosen by one instance of
-// single-decree Paxos among the members of that state: a majority of its members, and while it is
-// joint a majority of both sets. By induction every node that knows a state of epoch e knows the
-// same one, so two operators (or two nodes) can never fork the layout. A node that decides a
-// successor, or hears of one, adopts it durably before it answers under it.
+// single-decree Paxos among the members of that state's current layout: a majority of them, while
+// it is joint too, so that members that only come can neither decide nor block anything. By
+// induction every node that knows a state of epoch e knows the same one, so two operators (or two
+// nodes) can never fork the layout. A node that decides a successor, or hears of one, adopts it
+// durably before it answers under it.
 //
 // Loop thread only.
 #pragma once
@@ -36,6 +37,13 @@ class LayoutRegister final : public PeerHandler {
   // Called in the same turn as, and just before, a new state becomes visible; it is durable by
   // then. Never empty the list.
   void on_adopt(std::function<void(const LayoutState&)> callback);
+  // Called before a state is adopted under which this node becomes a replica of these partitions,
+  // or is one again: they must start empty.
+  using Enter = std::function<Task<Status>(std::vector<PartitionId>)>;
+  void on_enter(Enter enter) { enter_ = std::move(enter); }
+  // Answers kReport (given the leader's view) and kSizes.
+  using Reporter = std::function<Task<Result<std::string>>(LayoutAsk, std::string)>;
+  void on_report(Reporter reporter) { reporter_ = std::move(reporter); }
 
   // The first state of a new cluster. REQUIRES: state() is null.
   Task<Status> bootstrap(LayoutState first);
@@ -50,13 +58,19 @@ class LayoutRegister final : public PeerHandler {
   Task<Result<std::optional<LayoutState>>> fetch(NodeId from);
   // Tells nodes the adopted state; waits for all of them or their time-outs.
   Task<void> push(std::vector<NodeId> to);
-  // Makes each node adopt the current state, and asks whether it had register rows then.
+  // Makes each node adopt the current state, and asks whether it held any data then.
   struct Emptiness {
     std::vector<NodeId> empty;
     std::vector<NodeId> filled;
     std::vector<NodeId> silent;
   };
   Task<Emptiness> ask_empty(std::vector<NodeId> nodes);
+  // kReport or kSizes: what each node that has adopted the current state answers.
+  struct Told {
+    NodeId from;
+    std::string detail;
+  };
+  Task<std::vector<Told>> ask_details(std::vector<NodeId> nodes, LayoutAsk ask, std::string value);
 
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
 
@@ -73,6 +87,7 @@ class LayoutRegister final : public PeerHandler {
 
   // Under turn_.
   Task<Result<LayoutReply>> answer(LayoutRequest request);
+  Task<Result<PartitionSet>> enter_and_leave(const LayoutState& chosen);
   Task<Result<LayoutReply>> vote(LayoutRequest request, uint32_t epoch);
   Task<Status> adopt_in_turn(LayoutState chosen);
   LayoutReply own_state() const;
@@ -87,6 +102,8 @@ class LayoutRegister final : public PeerHandler {
   uint64_t counter_ = 0;  // of the highest ballot seen
   Semaphore turn_{1};     // votes and adoptions go one after the other
   std::vector<std::function<void(const LayoutState&)>> on_adopt_;
+  Enter enter_;
+  Reporter reporter_;
 };
 
 }  // namespace covey

@@ -7,6 +7,10 @@ namespace covey {
 namespace {
 
 constexpr size_t kPurgeBatchRows = 1000;
+// Whose keys go on with the partition, big-endian.
+constexpr TableId kPartitionTables[] = {
+    TableId::kHeads,     TableId::kUploads,     TableId::kParts,      TableId::kBuckets,
+    TableId::kBlockRefs, TableId::kAttachments, TableId::kPartitions, TableId::kFences};
 
 std::string node_key(std::string_view name) {
   std::string key(1, static_cast<char>(TableId::kNode));
@@ -25,6 +29,19 @@ LayoutBallot read_ballot(Reader& r) {
 void write_ballot(Writer& w, const LayoutBallot& ballot) {
   w.u64(ballot.counter);
   w.raw(ballot.node.view());
+}
+
+std::string encode_set(const PartitionSet& set) {
+  std::string bytes;
+  Writer w(bytes);
+  for (PartitionId partition : set) w.u16(static_cast<uint16_t>(partition));
+  return bytes;
+}
+
+Result<bool> nothing_in(Kv& kv, TableId first, int end) {
+  auto rows = kv.scan(table_key(static_cast<uint8_t>(first)), table_key(static_cast<uint8_t>(end)));
+  TRY_STATUS(rows->status());
+  return !rows->valid();
 }
 
 Task<Status> put(Kv& kv, std::string key, std::string value) {
@@ -55,8 +72,11 @@ Result<LayoutVote> load_vote(Kv& kv, uint32_t epoch) {
   return of == epoch ? kept : vote;
 }
 
-Task<Status> store_layout(Kv& kv, LayoutState state) {
-  return put(kv, node_key("layout"), encode_layout_state(state));
+Task<Status> store_layout(Kv& kv, LayoutState state, PartitionSet leaving) {
+  WriteBatch batch;
+  batch.put(node_key("layout"), encode_layout_state(state));
+  batch.put(node_key("layout.leaving"), encode_set(leaving));
+  co_return co_await kv.write(std::move(batch));
 }
 
 Task<Status> store_vote(Kv& kv, LayoutVote vote) {
@@ -69,26 +89,73 @@ Task<Status> store_vote(Kv& kv, LayoutVote vote) {
   return put(kv, node_key("layout.vote"), std::move(bytes));
 }
 
-Result<bool> registers_empty(Kv& kv) {
-  auto rows = kv.scan(table_key(static_cast<uint8_t>(TableId::kHeads)),
-                      table_key(static_cast<uint8_t>(TableId::kBlockRefs) + 1));
-  TRY_STATUS(rows->status());
-  return !rows->valid();
+Result<PartitionSet> load_leaving(Kv& kv) {
+  PartitionSet set;
+  TRY(auto stored, kv.get(node_key("layout.leaving")));
+  if (!stored) return set;
+  Reader r(stored->bytes);
+  while (r.ok() && !r.rest().empty()) set.insert(r.u16());
+  if (!r.done()) return fail(ErrorCode::kCorrupt, "the list of left partitions is malformed");
+  return set;
 }
 
-Task<Status> purge_registers(Kv& kv) {
-  for (;;) {
-    WriteBatch batch;
-    {
-      auto rows = kv.scan(table_key(static_cast<uint8_t>(TableId::kHeads)),
-                          table_key(static_cast<uint8_t>(TableId::kGarbage) + 1));
-      for (; rows->valid() && batch.ops().size() < kPurgeBatchRows; rows->next())
-        batch.erase(std::string(rows->key()));
-      CO_TRY_STATUS(rows->status());
-    }
-    if (batch.empty()) co_return Status();
-    CO_TRY_STATUS(co_await kv.write(std::move(batch)));
+Task<Status> store_leaving(Kv& kv, PartitionSet leaving) {
+  return put(kv, node_key("layout.leaving"), encode_set(leaving));
+}
+
+Result<std::string> load_progress(Kv& kv, uint32_t epoch) {
+  TRY(auto stored, kv.get(node_key("layout.progress")));
+  if (!stored) return std::string();
+  Reader r(stored->bytes);
+  uint32_t of = r.u32();
+  if (!r.ok()) return fail(ErrorCode::kCorrupt, "the progress of a layout change is malformed");
+  return of == epoch ? std::string(r.rest()) : std::string();
+}
+
+Task<Status> store_progress(Kv& kv, uint32_t epoch, std::string bytes) {
+  std::string value;
+  Writer w(value);
+  w.u32(epoch);
+  w.raw(bytes);
+  return put(kv, node_key("layout.progress"), std::move(value));
+}
+
+Result<bool> registers_empty(Kv& kv) {
+  return nothing_in(kv, TableId::kHeads, static_cast<uint8_t>(TableId::kBlockRefs) + 1);
+}
+
+Result<bool> data_empty(Kv& kv) {
+  for (auto [first, end] : {std::pair(TableId::kHeads, TableId::kPartitions),
+                            std::pair(TableId::kBlockIndex, TableId::kBlockDebts)}) {
+    TRY(bool empty, nothing_in(kv, first, static_cast<int>(end)));
+    if (!empty) return false;
   }
+  return true;
+}
+
+Task<Status> drop_partition_rows(Kv& kv, PartitionId partition) {
+  for (TableId table : kPartitionTables) {
+    std::string begin = table_key(static_cast<uint8_t>(table)), end = begin;
+    Writer(begin).u16_be(static_cast<uint16_t>(partition));
+    if (partition < UINT16_MAX)
+      Writer(end).u16_be(static_cast<uint16_t>(partition + 1));
+    else
+      end = table_key(static_cast<uint8_t>(table) + 1);
+    for (bool more = true; more;) {
+      WriteBatch batch;
+      {
+        auto rows = kv.scan(begin, end);
+        for (; rows->valid() && batch.ops().size() < kPurgeBatchRows; rows->next())
+          batch.erase(std::string(rows->key()));
+        CO_TRY_STATUS(rows->status());
+      }
+      more = !batch.empty();
+      if (more) {
+        CO_TRY_STATUS(co_await kv.write(std::move(batch)));
+      }
+    }
+  }
+  co_return Status();
 }
 
 }  // namespace covey

@@ -84,13 +84,14 @@ Result<Checksum> object_checksum(const rows::UploadRow& upload,
 
 }  // namespace
 
-Task<Result<rows::HeadRow>> Store::assemble(UploadAt& upload, const CompleteRequest& request,
-                                            TimePoint deadline) {
+Task<Result<Store::Assembled>> Store::assemble(UploadAt& upload, const CompleteRequest& request,
+                                               TimePoint deadline) {
   UploadId id = UploadId::from_bytes(upload.row.id()).value_or(UploadId{});
   CO_TRY(std::vector<rows::PartRow> stored,
          co_await part_rows(upload.at, upload.row.key(), id, 0, kPartNumberMax, deadline));
   CO_TRY(std::vector<rows::ManifestPart> parts, chosen_parts(request, stored));
-  rows::HeadRow head;
+  Assembled assembled;
+  rows::HeadRow& head = assembled.head;
   std::string md5s;
   uint64_t size = 0;
   for (const auto& part : parts) {
@@ -120,14 +121,11 @@ Task<Result<rows::HeadRow>> Store::assemble(UploadAt& upload, const CompleteRequ
   head.set_acl(from.acl());
   head.set_parts(static_cast<uint32_t>(parts.size()));
   if (!checksum.algorithm.empty()) *head.mutable_checksum() = to_row(checksum);
-  std::vector<Attachment> chunks = place_parts(parts, true, head);
+  assembled.chunks = place_parts(parts, true, head);
+  assembled.epoch = layout_epoch();
   PartitionId partition = upload.at.space.partition(upload.row.key());
-  for (Attachment& chunk : chunks) {
-    std::vector<Attachment> one;
-    one.push_back(std::move(chunk));
-    CO_TRY_STATUS(co_await put_attachments(upload.at, partition, std::move(one), deadline));
-  }
-  co_return head;
+  CO_TRY_STATUS(co_await put_chunks(upload.at, partition, assembled.chunks, deadline));
+  co_return assembled;
 }
 
 // The head to be stands, or what stands says that it replaced it.
@@ -256,13 +254,17 @@ Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoi
     CO_TRY_STATUS(co_await claim_upload(upload, rows::UploadRow::COMPLETING, deadline));
     co_return co_await finish_complete(upload, request.conditions, false, deadline);
   }
-  CO_TRY(rows::HeadRow head, co_await assemble(upload, request, deadline));
+  CO_TRY(Assembled made, co_await assemble(upload, request, deadline));
   CO_TRY(std::optional<rows::HeadRow> before, co_await current_head(upload, deadline));
   upload.row.set_state(rows::UploadRow::COMPLETING);
-  upload.row.set_head(head.SerializeAsString());
+  upload.row.set_head(made.head.SerializeAsString());
   upload.row.set_head_before(before ? before->version() : "");
   upload.row.set_request_digest(digest);
   CO_TRY_STATUS(co_await claim_upload(upload, rows::UploadRow::OPEN, deadline));
+  if (layout_epoch() != made.epoch) {
+    PartitionId partition = upload.at.space.partition(upload.row.key());
+    CO_TRY_STATUS(co_await put_chunks(upload.at, partition, std::move(made.chunks), deadline));
+  }
   co_return co_await finish_complete(upload, request.conditions, true, deadline);
 }
 

@@ -119,13 +119,12 @@ Task<Result<std::string>> Store::write_head(BucketAt& at, std::string key, rows:
                                             TimePoint deadline) {
   PartitionId partition = at.space.partition(key);
   // All but a single small chunk are made durable before the head.
+  std::vector<Attachment> chunks;
+  const uint32_t epoch = layout_epoch();
   if (attachments.size() > 1) {
-    for (Attachment& chunk : attachments) {
-      std::vector<Attachment> one;
-      one.push_back(std::move(chunk));
-      CO_TRY_STATUS(co_await put_attachments(at, partition, std::move(one), deadline));
-    }
+    chunks = std::move(attachments);
     attachments.clear();
+    CO_TRY_STATUS(co_await put_chunks(at, partition, chunks, deadline));
   }
   bool blind = conditions.ByteSizeLong() == 0;
   rows::HeadMutation want;
@@ -134,7 +133,12 @@ Task<Result<std::string>> Store::write_head(BucketAt& at, std::string key, rows:
   *want.mutable_conditions() = std::move(conditions);
   Mutation mutation = new_mutation(encode_mutation(blind, want));
   mutation.attachments = std::move(attachments);
-  co_return co_await mutate(at, head_key(at.space, key), std::move(mutation), deadline);
+  CO_TRY(std::string reply,
+         co_await mutate(at, head_key(at.space, key), std::move(mutation), deadline));
+  if (layout_epoch() != epoch && !chunks.empty()) {
+    CO_TRY_STATUS(co_await put_chunks(at, partition, std::move(chunks), deadline));
+  }
+  co_return reply;
 }
 
 namespace {

@@ -104,4 +104,14 @@ Task<Status> Store::put_attachments(BucketAt& at, PartitionId partition,
   }
 }
 
+Task<Status> Store::put_chunks(BucketAt& at, PartitionId partition, std::vector<Attachment> chunks,
+                               TimePoint deadline) {
+  for (Attachment& chunk : chunks) {
+    std::vector<Attachment> one;
+    one.push_back(std::move(chunk));
+    CO_TRY_STATUS(co_await put_attachments(at, partition, std::move(one), deadline));
+  }
+  co_return Status();
+}
+
 }  // namespace covey

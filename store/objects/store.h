@@ -95,6 +95,12 @@ class Store : public ObjectStore {
   Task<Result<RangePage>> range(BucketAt& at, RangeQuery query, TimePoint deadline);
   Task<Status> put_attachments(BucketAt& at, PartitionId partition, std::vector<Attachment> rows,
                                TimePoint deadline);
+  // One call each, since together they may be larger than a message. Chunks of a manifest stand
+  // alone until a row names them: if the layout has changed when that row is written, its replicas
+  // may be others, and the chunks are put again.
+  Task<Status> put_chunks(BucketAt& at, PartitionId partition, std::vector<Attachment> chunks,
+                          TimePoint deadline);
+  uint32_t layout_epoch() const { return topology_.layout()->epoch; }
   // The bucket again after kStale; kNoSuchBucket if the name now means another one.
   Task<Status> refresh(BucketAt& at, TimePoint deadline);
 
@@ -151,8 +157,13 @@ class Store : public ObjectStore {
                           std::vector<rows::UploadRow::State> expect, std::string claim,
                           TimePoint deadline);
   Task<Status> claim_upload(UploadAt& upload, rows::UploadRow::State from, TimePoint deadline);
-  Task<Result<rows::HeadRow>> assemble(UploadAt& upload, const CompleteRequest& request,
-                                       TimePoint deadline);
+  struct Assembled {
+    rows::HeadRow head;
+    std::vector<Attachment> chunks;
+    uint32_t epoch = 0;  // of the layout under which they were put
+  };
+  Task<Result<Assembled>> assemble(UploadAt& upload, const CompleteRequest& request,
+                                   TimePoint deadline);
   Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions, bool first,
                                            TimePoint deadline);
   Task<Result<std::optional<rows::HeadRow>>> current_head(UploadAt& upload, TimePoint deadline);

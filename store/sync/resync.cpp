@@ -38,6 +38,12 @@ Resync::Progress Resync::progress() const {
   return progress;
 }
 
+std::optional<TimePoint> Resync::compared(PartitionId partition) const {
+  auto at = states_.find(partition);
+  if (at == states_.end() || at->second.compared == TimePoint()) return std::nullopt;
+  return at->second.compared;
+}
+
 bool Resync::replica_of(PartitionId partition) const {
   std::shared_ptr<const LayoutState> layout = topology_.layout();
   if (!layout || partition >= layout->current.partitions()) return false;

@@ -48,6 +48,9 @@ class Resync {
     uint64_t to_purge = 0;    // partitions that this node left, and still holds something of
   };
   Progress progress() const;
+  // When this node last compared the partition with all its replicas and had everything; nullopt:
+  // not since it started.
+  std::optional<TimePoint> compared(PartitionId partition) const;
 
  private:
   struct State {

@@ -16,6 +16,7 @@ namespace {
 
 constexpr Duration kSyncEvery = std::chrono::seconds(10);
 constexpr Duration kSyncTimeout = std::chrono::seconds(4);
+constexpr Duration kStalePause = std::chrono::milliseconds(100);
 constexpr size_t kRowsMax = 100000;
 constexpr size_t kPageBytesMax = 512 * kKiB;
 constexpr int kPagesMax = 1000;
@@ -106,11 +107,26 @@ void ControlStore::on_change(std::string table, std::function<void(std::string_v
 
 namespace {
 
-using Acks = Mailbox<Result<PeerMessage>>;
+using Acks = Mailbox<std::pair<NodeId, Result<PeerMessage>>>;
 
 Task<void> push_to(Peers& peers, NodeId to, PeerMessage message, TimePoint deadline,
                    std::shared_ptr<Acks> acks) {
-  acks->put(co_await peers.call(to, PeerService::kControl, std::move(message), deadline));
+  auto answer = co_await peers.call(to, PeerService::kControl, std::move(message), deadline);
+  acks->put({to, std::move(answer)});
+}
+
+std::vector<NodeId> ids_of(const Layout& layout) {
+  std::vector<NodeId> ids;
+  for (const Member& member : layout.members) ids.push_back(member.id);
+  return ids;
+}
+
+// Every row lives on every member: a majority of them, in both layouts while joint.
+ReplicaSets member_sets(const LayoutState& layout) {
+  ReplicaSets sets;
+  sets.current = ids_of(layout.current);
+  if (layout.next) sets.next = ids_of(*layout.next);
+  return sets;
 }
 
 }  // namespace
@@ -120,37 +136,72 @@ Task<Status> ControlStore::write(rows::ControlRow row, TimePoint deadline) {
   row.set_wall_ms(stamp.wall_ms);
   row.set_counter(stamp.counter);
   row.set_node(std::string(stamp.node.view()));
+  std::vector<rows::ControlRow> own;
+  own.push_back(row);
+  CO_TRY_STATUS(co_await merge(std::move(own)));
+  for (;;) {
+    Status done = co_await push(row, deadline);
+    if (!done.is(ErrorCode::kStale)) co_return done;
+    if (runtime_.clock.now() >= deadline)
+      co_return fail(ErrorCode::kUnavailable, "the layout is changing: try again in a moment");
+    co_await runtime_.clock.sleep(kStalePause);
+  }
+}
+
+Task<Status> ControlStore::push(rows::ControlRow row, TimePoint deadline) {
+  std::shared_ptr<const LayoutState> layout = topology_.layout();
+  const ReplicaSets sets = member_sets(*layout);
   rows::ControlMessage push;
   push.set_kind(rows::ControlMessage::PUSH);
-  *push.add_rows() = row;
+  push.set_epoch(layout->epoch);
+  *push.add_rows() = std::move(row);
   auto acks = std::make_shared<Acks>();
-  std::shared_ptr<const LayoutState> layout = topology_.layout();
-  std::vector<Member> members = layout->joint() ? layout->next->members : layout->current.members;
   Scope pushes;
   size_t others = 0;
-  for (const Member& member : members) {
-    if (member.id == peers_.self()) continue;
+  for (const NodeId& member : sets.all()) {
+    if (member == peers_.self()) continue;
     ++others;
     PeerMessage message;
     message.head = push.SerializeAsString();
-    pushes.spawn(push_to(peers_, member.id, std::move(message), deadline, acks));
+    pushes.spawn(push_to(peers_, member, std::move(message), deadline, acks));
   }
-  std::vector<rows::ControlRow> own;
-  own.push_back(std::move(row));
-  Status stored = co_await merge(std::move(own));
-  size_t have = stored ? 1 : 0, need = members.size() / 2 + 1;
+  std::vector<NodeId> have;
+  have.push_back(peers_.self());
+  bool stale = false;
   for (size_t i = 0; i < others; ++i) {
-    Result<PeerMessage> ack = co_await acks->next();
-    if (ack) ++have;
+    auto [from, ack] = co_await acks->next();
+    if (ack) have.push_back(from);
+    if (ack.is(ErrorCode::kStale)) stale = true;
   }
   co_await pushes.join();
-  CO_TRY_STATUS(std::move(stored));
-  if (have < need) {
+  if (stale || topology_.layout()->epoch != layout->epoch)
+    co_return fail(ErrorCode::kStale, "the layout has changed");
+  if (!sets.quorum(have)) {
     co_return fail(
         ErrorCode::kUnavailable,
         "too few nodes answered: the change is stored here and spreads when they return");
   }
   co_return Status();
+}
+
+// Members that have adopted the joint layout refuse what is pushed under the one before; so what
+// was acknowledged under it is on one of any majority of them.
+Task<Status> ControlStore::catch_up(TimePoint deadline) {
+  std::shared_ptr<const LayoutState> layout = topology_.layout();
+  const ReplicaSets sets = member_sets(*layout);
+  std::vector<NodeId> have;
+  for (const NodeId& member : sets.current) {
+    if (runtime_.clock.now() >= deadline) break;
+    if (member == peers_.self()) {
+      have.push_back(member);
+      continue;
+    }
+    if (!topology_.alive(member)) continue;
+    Status synced = co_await sync_with(member, layout->epoch);
+    if (synced) have.push_back(member);
+  }
+  if (is_majority(sets.current, have)) co_return Status();
+  co_return fail(ErrorCode::kUnavailable, "no majority of the members answers");
 }
 
 Task<Status> ControlStore::merge(std::vector<rows::ControlRow> rows) {
@@ -218,11 +269,16 @@ Task<Result<PeerMessage>> ControlStore::serve(NodeId from, PeerMessage request) 
   PeerMessage reply;
   switch (message.kind()) {
     case rows::ControlMessage::PUSH: {
+      std::shared_ptr<const LayoutState> layout = topology_.layout();
+      if (message.epoch() != 0 && layout && message.epoch() < layout->epoch)
+        co_return fail(ErrorCode::kStale, "the layout has changed");
       std::vector<rows::ControlRow> rows(message.rows().begin(), message.rows().end());
       CO_TRY_STATUS(co_await merge(std::move(rows)));
       co_return reply;
     }
     case rows::ControlMessage::DIGEST:
+      if (message.epoch() > (topology_.layout() ? topology_.layout()->epoch : 0))
+        co_return fail(ErrorCode::kUnavailable, "this node has not adopted that layout yet");
       message.set_digest(digest());
       reply.head = message.SerializeAsString();
       co_return reply;
@@ -233,8 +289,9 @@ Task<Result<PeerMessage>> ControlStore::serve(NodeId from, PeerMessage request) 
   }
 }
 
-Task<Status> ControlStore::sync_with(NodeId peer) {
+Task<Status> ControlStore::sync_with(NodeId peer, uint32_t epoch) {
   rows::ControlMessage ask;
+  ask.set_epoch(epoch);
   ask.set_kind(rows::ControlMessage::DIGEST);
   PeerMessage message;
   message.head = ask.SerializeAsString();

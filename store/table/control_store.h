@@ -29,7 +29,11 @@ class ControlStore : public ControlTables, public PeerHandler {
   // Compares with the other nodes until the scope stops.
   Task<void> run(Scope& scope);
   // One comparison with one node: pulls what it has and we lack, pushes nothing.
-  Task<Status> sync_with(NodeId peer);
+  // kUnavailable: the other one has not adopted the layout of `epoch` yet.
+  Task<Status> sync_with(NodeId peer, uint32_t epoch = 0);
+  // While the layout changes: this node has every row that was acknowledged before. Errors:
+  // kUnavailable (no majority of the current members answers).
+  Task<Status> catch_up(TimePoint deadline);
 
   std::optional<std::string> get(std::string_view table, std::string_view key) const override;
   std::vector<std::pair<std::string, std::string>> list(std::string_view table) const override;
@@ -44,6 +48,8 @@ class ControlStore : public ControlTables, public PeerHandler {
   using RowKey = std::pair<std::string, std::string>;  // table, key
 
   Task<Status> write(rows::ControlRow row, TimePoint deadline);
+  // Majority of the members, of both sets while joint. kStale: the layout has changed meanwhile.
+  Task<Status> push(rows::ControlRow row, TimePoint deadline);
   // Takes the rows that are newer than ours; durable when it completes.
   Task<Status> merge(std::vector<rows::ControlRow> rows);
   uint64_t digest() const;

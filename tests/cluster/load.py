@@ -72,7 +72,7 @@ class Load:
         mine = []
         while not self.stopping.is_set():
             turn += 1
-            node = turn % len(self.clients)
+            node = turn % len(self.clients)  # a test may set others meanwhile
             name = f"{self.prefix}/{number}/{turn:06}"
             again = bool(mine) and rng.random() < 0.3
             if again:

@@ -31,7 +31,7 @@ def take_ports(within=PORTS):
         except OSError:
             lock.close()
             continue
-        ports = [base + k for k in range(4)] + [base + hundred + k for hundred in (100, 200, 300) for k in range(1, 5)]
+        ports = [base + k for k in range(8)] + [base + hundred + k for hundred in (100, 200, 300) for k in range(1, 9)]
         if all(port_is_free(port) for port in ports):
             return base, lock
         lock.close()
@@ -153,6 +153,15 @@ class LocalCluster:
     def start(self, k):
         self.tool("start", str(k))
 
+    def add(self, zone=""):
+        """One more node: it serves, and joins by itself."""
+        self.tool("add", *(["--zone", zone] if zone else []))
+        self.nodes = range(1, len(self.nodes) + 2)
+
+    def wipe(self, k):
+        """Kills node K and removes its data, metadata and identity."""
+        self.tool("wipe", str(k))
+
     def heal(self):
         """Every node runs and every node says that the cluster is healthy."""
         for k in self.nodes:
@@ -163,11 +172,10 @@ class LocalCluster:
                     self.start(k)
         self.wait_healthy()
 
-    def covey(self, k, *args, stdin=""):
+    def covey(self, k, *args, stdin="", timeout=60):
         binary = os.environ.get("COVEY", os.path.join(TREE, "build", "release", "node", "covey"))
         return subprocess.run([binary, "--config", os.path.join(self.dir, f"node{k}", "covey.toml"), *args], text=True,
-                              input=stdin,
-                              capture_output=True, timeout=60)
+                              input=stdin, capture_output=True, timeout=timeout)
 
     def status(self, k):
         try:

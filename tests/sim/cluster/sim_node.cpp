@@ -104,6 +104,7 @@ Task<Status> Incarnation::open_cluster() {
     CO_TRY_STATUS(co_await runtime_.disk.make_dir(dir));
   }
   CO_TRY_STATUS(co_await storage_->open([this](const Error& error) { disk_failed(error); }));
+  cluster_->use(storage_->mover());
   register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
   control_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->control());
   block_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->blocks());
@@ -148,6 +149,7 @@ Task<void> Incarnation::wind_up(bool in_order) {
   serving_ = false;
   scope_.request_stop();
   co_await scope_.join();
+  if (storage_) storage_->request_stop();
   if (cluster_started_) co_await cluster_->stop();
   if (storage_) co_await storage_->stop();
   if (gossip_) gossip_->stop(in_order);

@@ -51,42 +51,6 @@ TEST_CASE("growth in steps and under message loss, from several seeds") {
   }
 }
 
-TEST_CASE("a cluster with rows does not grow, and says so") {
-  World world(3);
-  world.start(0, false);
-  world.put_row(0);
-  world.start(1, true);
-  world.loop.run_for(60s);
-  EXPECT(world.at(0).layout()->epoch == 1);
-  EXPECT(world.at(1).layout()->epoch == 1);  // adopted: it can serve as a gateway
-  REQUIRE(world.at(0).candidates().size() == 1);
-  EXPECT(world.at(0).candidates()[0].waits.find("next release") != std::string::npos);
-  EXPECT(world.loop.run(world.at(0).remove("n0")).is(ErrorCode::kInvalid));
-}
-
-TEST_CASE("rows that appear before the fence take the change back") {
-  World world(4);
-  world.start(0, false);
-  // A row arrives in the very moment the joint layout is adopted, as if accepted just before.
-  world.at(0).on_adopt([&](const LayoutState& state) {
-    if (state.epoch == 2) world.put_row(0);
-  });
-  world.start(1, true);
-  world.loop.run_for(60s);
-  EXPECT(world.settled(1));
-  EXPECT(world.at(0).layout()->epoch == 3);
-}
-
-TEST_CASE("rows written while joint do not stop the change") {
-  World world(5);
-  Cluster& first = world.start(0, false);
-  world.start(1, true);
-  REQUIRE(world.loop.run_until([&] { return first.layout()->joint(); }, 30s));
-  world.put_row(0);
-  world.put_row(1);
-  EXPECT(world.run_until_settled(2));
-}
-
 TEST_CASE("two clusters never merge") {
   World world(6);
   world.start(0, false, "a0", "a");
@@ -124,19 +88,23 @@ TEST_CASE("a crash at any message of a change leaves one chain of layouts, and i
   }
 }
 
-TEST_CASE("a member leaves an empty cluster by command, dead or alive") {
+TEST_CASE("a member leaves an empty cluster by command, dead or alive, and comes back by command") {
   World world(7);
   world.start(0, false);
   for (int n = 1; n < 4; ++n) world.start(n, true);
   REQUIRE(world.run_until_settled(4));
-  EXPECT(world.loop.run(world.at(1).remove("nobody")).is(ErrorCode::kNotFound));
+  EXPECT(world.loop.run(world.at(1).apply({{"nobody"}, {}})).is(ErrorCode::kNotFound));
   world.stop(3);
-  REQUIRE(world.loop.run(world.at(1).remove("n3")));
-  EXPECT(world.run_until_settled(3));
-  world.put_row(0);
-  auto refused = world.loop.run(world.at(0).remove("n2"));
-  REQUIRE(refused.is(ErrorCode::kNotImplemented));
-  EXPECT(refused.error().message.find("next release") != std::string::npos);
+  REQUIRE(world.loop.run(world.at(1).apply({{"n3"}, {}})));
+  REQUIRE(world.run_until_settled(3));
+  world.start(3, true);
+  world.loop.run_for(60s);
+  EXPECT(world.settled(3));
+  REQUIRE(world.at(0).candidates().size() == 1);
+  EXPECT(world.at(0).candidates()[0].waits.find("covey node add n3") != std::string::npos);
+  REQUIRE(world.loop.run(world.at(2).apply({{}, {"n3"}})));
+  EXPECT(world.run_until_settled(4));
+  EXPECT_FALSE(world.at(0).layout()->has_departed(World::id(3)));
 }
 
 TEST_CASE("a node whose name is taken waits and says why") {

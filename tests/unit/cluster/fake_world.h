@@ -68,12 +68,12 @@ class FakeKv final : public Kv {
   SimLoop& loop_;
 };
 
+class FakeData;
+
 class World {
  public:
   explicit World(uint64_t seed) : rng(seed) {}
-  ~World() {
-    while (!nodes_.empty()) stop(nodes_.begin()->first);
-  }
+  ~World();
 
   SimLoop loop;
   SimRng rng;
@@ -92,8 +92,20 @@ class World {
     return *kvs_[n];
   }
   void put_row(int n, const std::string& name = "row") {
-    kv(n).rows[std::string(1, static_cast<char>(TableId::kBuckets)) + name] = "x";
+    kv(n).rows[std::string(1, static_cast<char>(TableId::kBuckets)) + std::string(2, '\0') + name] =
+        "x";
   }
+  void wipe(int n) { kvs_.erase(n); }
+  bool up(int n) const { return nodes_.contains(n) && !cut_off.contains(n); }
+  std::vector<int> running() const {
+    std::vector<int> list;
+    for (auto& [n, node] : nodes_) list.push_back(n);
+    return list;
+  }
+
+  // What the next start() of a node says of itself.
+  std::map<int, std::pair<std::string, uint64_t>> zone_and_capacity;
+  bool auto_layout = true;
 
   Cluster& start(int n, bool has_seeds, std::string name = {}, std::string group = "a") {
     auto node = std::make_unique<Node>(*this, n);
@@ -103,11 +115,17 @@ class World {
     options.meta.name = name.empty() ? "n" + std::to_string(n) : name;
     options.meta.zone = "z" + std::to_string(n % 3);
     options.meta.capacity_bytes = 1 << 30;
+    options.auto_layout = auto_layout;
+    auto other = zone_and_capacity.find(n);
+    if (other != zone_and_capacity.end())
+      std::tie(options.meta.zone, options.meta.capacity_bytes) = other->second;
     options.meta.rpc = {"10.0.0." + std::to_string(n), 3902};
     node->membership.meta = options.meta;
     node->cluster = std::make_unique<Cluster>(options, node->host.runtime(), kv(n), node->peers,
                                               node->membership);
     Cluster& cluster = *node->cluster;
+    node->data = make_data(n, cluster);
+    cluster.use(*node->data);
     nodes_[n] = std::move(node);
     cut_off.erase(n);
     Status started = loop.run(cluster.start());
@@ -121,6 +139,7 @@ class World {
     loop.run_for(std::chrono::seconds(10));
     nodes_.erase(n);
   }
+  FakeData& data(int n);
   Cluster& at(int n) { return *nodes_.at(n)->cluster; }
   // All running nodes have adopted one and the same state with `members` members, not joint.
   bool settled(size_t members) {
@@ -133,8 +152,8 @@ class World {
     }
     return first != nullptr;
   }
-  bool run_until_settled(size_t members) {
-    return loop.run_until([&] { return settled(members); }, std::chrono::minutes(2));
+  bool run_until_settled(size_t members, Duration within = std::chrono::minutes(2)) {
+    return loop.run_until([&] { return settled(members); }, within);
   }
 
  private:
@@ -175,8 +194,10 @@ class World {
     SimHost host;
     FakePeers peers;
     FakeMembership membership;
+    std::shared_ptr<DataMover> data;
     std::unique_ptr<Cluster> cluster;
   };
+  std::shared_ptr<DataMover> make_data(int n, Cluster& cluster);
 
   Task<Result<PeerMessage>> call(int from, int to, PeerService, PeerMessage request,
                                  TimePoint deadline) {
@@ -221,5 +242,117 @@ class World {
   std::map<int, std::unique_ptr<FakeKv>> kvs_;
   std::map<int, std::unique_ptr<Node>> nodes_;
 };
+
+// Data as the layers above see it: rows and blocks of partitions, moved between the nodes' stores
+// in one step each. What is written is remembered, and where it must be.
+class FakeData final : public DataMover {
+ public:
+  FakeData(World& world, int n, Cluster& cluster) : world_(world), n_(n), cluster_(cluster) {}
+
+  static std::string key_of(TableId table, PartitionId p, const std::string& name) {
+    std::string key(1, static_cast<char>(table));
+    key.push_back(static_cast<char>(p >> 8)), key.push_back(static_cast<char>(p));
+    return key + name;
+  }
+
+  Task<Status> catch_up_rows(PartitionId p, TimePoint) override {
+    co_await think();
+    co_return pull(TableId::kBuckets, p);
+  }
+  Task<Status> catch_up_blocks(PartitionId p, TimePoint) override {
+    co_await think();
+    co_return pull(TableId::kBlockIndex, p);
+  }
+  Task<Status> settle(PartitionId p, TimePoint) override {
+    co_await think();
+    ReplicaSets sets = replica_sets(*cluster_.layout(), p);
+    if (!sets.quorum(same_epoch(sets.all())))
+      co_return fail(ErrorCode::kUnavailable, "no quorum in both layouts");
+    for (const NodeId& to : same_epoch(sets.next))
+      for (const NodeId& from : same_epoch(sets.all())) copy(TableId::kBuckets, p, from, to);
+    ++settled;
+    co_return Status();
+  }
+  Task<Status> catch_up_control(TimePoint) override {
+    co_await think();
+    co_return Status();
+  }
+  Task<Status> purge_rows(PartitionId p) override {
+    co_return co_await drop_partition_rows(world_.kv(n_), p);
+  }
+  // As the real one: a block goes only when all who hold the partition now have it.
+  Task<Status> purge_blocks(PartitionId p, TimePoint) override {
+    co_await think();
+    std::vector<NodeId> holders = replica_sets(*cluster_.layout(), p).all();
+    if (same_epoch(holders).size() < holders.size())
+      co_return fail(ErrorCode::kUnavailable, "a replica is away");
+    for (const NodeId& to : holders) copy(TableId::kBlockIndex, p, World::id(n_), to);
+    auto& rows = world_.kv(n_).rows;
+    rows.erase(rows.lower_bound(key_of(TableId::kBlockIndex, p, "")),
+               rows.lower_bound(key_of(TableId::kBlockIndex, p + 1, "")));
+    co_return Status();
+  }
+  Task<Result<std::vector<uint64_t>>> sizes() override {
+    std::vector<uint64_t> sizes(cluster_.layout()->current.partitions(), 1000);
+    co_return sizes;
+  }
+
+  // A write through this node: on whoever of the replicas takes it under this node's layout. True:
+  // acknowledged.
+  bool write(TableId table, PartitionId p, const std::string& name) {
+    ReplicaSets sets = replica_sets(*cluster_.layout(), p);
+    std::vector<NodeId> took;
+    for (const NodeId& node : same_epoch(sets.all())) {
+      if (world_.rng.chance(0.2)) continue;
+      world_.kv(number(node)).rows[key_of(table, p, name)] = "x";
+      took.push_back(node);
+    }
+    return sets.quorum(took);
+  }
+  static int number(const NodeId& id) { return id.bytes[0] - 1; }
+  inline static uint64_t settled = 0;
+
+ private:
+  Task<void> think() {
+    co_await world_.loop.sleep(std::chrono::milliseconds(1 + world_.rng.below(60)));
+  }
+  // Those who answer under this node's epoch.
+  std::vector<NodeId> same_epoch(const std::vector<NodeId>& nodes) {
+    std::vector<NodeId> list;
+    for (const NodeId& node : nodes) {
+      int k = number(node);
+      if (!world_.up(k) || !world_.up(n_) || !world_.at(k).layout()) continue;
+      if (world_.at(k).layout()->epoch == cluster_.layout()->epoch) list.push_back(node);
+    }
+    return list;
+  }
+  Status pull(TableId table, PartitionId p) {
+    ReplicaSets sets = replica_sets(*cluster_.layout(), p);
+    std::vector<NodeId> from = same_epoch(sets.current);
+    if (!is_majority(sets.current, from))
+      return fail(ErrorCode::kUnavailable, "no quorum of the old layout");
+    for (const NodeId& node : from) copy(table, p, node, World::id(n_));
+    return {};
+  }
+  void copy(TableId table, PartitionId p, const NodeId& from, const NodeId& to) {
+    if (from == to) return;
+    auto& rows = world_.kv(number(from)).rows;
+    auto end = rows.lower_bound(key_of(table, p + 1, ""));
+    for (auto at = rows.lower_bound(key_of(table, p, "")); at != end; ++at)
+      world_.kv(number(to)).rows[at->first] = at->second;
+  }
+
+  World& world_;
+  int n_;
+  Cluster& cluster_;
+};
+
+inline World::~World() {
+  while (!nodes_.empty()) stop(nodes_.begin()->first);
+}
+inline std::shared_ptr<DataMover> World::make_data(int n, Cluster& cluster) {
+  return std::make_shared<FakeData>(*this, n, cluster);
+}
+inline FakeData& World::data(int n) { return static_cast<FakeData&>(*nodes_.at(n)->data); }
 
 }  // namespace covey

@@ -26,7 +26,9 @@ TEST_CASE("members that remove each other at the same time never fork the layout
     world.loss = 0.04;
     Scope scope;
     auto remove = [](Cluster& cluster, std::string name) -> Task<void> {
-      (void)co_await cluster.remove(name);
+      Cluster::Wish wish;
+      wish.remove.push_back(std::move(name));
+      (void)co_await cluster.apply(std::move(wish));
     };
     for (int n = 0; n < 5; ++n) scope.spawn(remove(world.at(n), "n" + std::to_string((n + 1) % 5)));
     world.loop.run(scope.join());

@@ -26,7 +26,8 @@ LayoutState state_of(size_t count, bool joint) {
   state.cluster.bytes[3] = 9;
   state.epoch = 4;
   state.current = *assign_layout(nullptr, {members[0]}, 256);
-  if (joint) state.next = *assign_layout(&state.current, members, 256);
+  if (joint) state.next = *assign_layout(&state.current, members, 256, 300);
+  if (joint) state.departed = {node(40), node(7)};
   return state;
 }
 
@@ -68,6 +69,30 @@ TEST_CASE("layout states survive their byte form") {
     REQUIRE(back);
     EXPECT(*back == state);
   }
+}
+
+TEST_CASE("a replica keeps its tenure while it stays; who comes back begins another") {
+  auto with = [](std::vector<uint8_t> nodes) {
+    std::vector<Member> members;
+    for (uint8_t n : nodes)
+      members.push_back({node(n), "n" + std::to_string(n), "z" + std::to_string(n), kGiB});
+    return members;
+  };
+  Layout one = *assign_layout(nullptr, with({1, 2, 3}), 64);
+  Layout two = *assign_layout(&one, with({1, 2, 4}), 64, 2);
+  Layout three = *assign_layout(&two, with({1, 2, 3}), 64, 4);
+  for (PartitionId p = 0; p < 64; ++p) {
+    EXPECT(one.tenure(p, node(3)) == 0u);
+    EXPECT(two.tenure(p, node(1)) == 0u);
+    EXPECT(two.tenure(p, node(4)) == 2u);
+    EXPECT_FALSE(two.tenure(p, node(3)));
+    EXPECT(three.tenure(p, node(3)) == 4u);
+  }
+  LayoutState joint{ClusterId(), 4, two, three, {}};
+  EXPECT(joint.tenure(0, node(4)) == 2u);
+  EXPECT(joint.tenure(0, node(3)) == 4u);
+  EXPECT(replica_sets(joint, 0).changes());
+  EXPECT_FALSE(replica_sets(LayoutState{ClusterId(), 4, two, two, {}}, 0).changes());
 }
 
 TEST_CASE("damaged layout records are refused, whatever the damage") {
