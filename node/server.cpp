@@ -335,7 +335,8 @@ PartitionHealth Server::partition_health() const {
   PartitionHealth health;
   health.copies_owed = storage_->blocks().usage().copies_owed;
   health.behind = storage_->resync_progress().behind;
-  for (PartitionId p = 0; p < cluster_->layout()->current.partitions(); ++p) {
+  auto layout = cluster_->layout();
+  for (PartitionId p = 0; layout && p < layout->current.partitions(); ++p) {
     auto at = storage_->compared(p);
     uint64_t age = at ? static_cast<uint64_t>((loop_.now() - *at) / 1s) : 0;
     health.verified_ago.push_back(at ? age + 1 : 0);
