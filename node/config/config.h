@@ -40,7 +40,7 @@ struct Config {
   std::string s3_domain;  // empty: path style only
   std::string tls_certificate, tls_key;
 
-  uint64_t memory_cap_bytes = 512ull << 20;
+  uint64_t memory_cap_bytes = 256ull << 20;
   std::string log_level = "info";
   std::string gossip_profile = "edge";
   std::chrono::seconds upload_expiry = std::chrono::hours(24 * 7);

@@ -137,7 +137,7 @@ const std::vector<Setting>& settings() {
       {"tls_key", "a PEM file", text(&Config::tls_key, any_path)},
       {"upload_expiry", "a time of at least an hour, like \"7d\"",
        duration(&Config::upload_expiry, 1h)},
-      {"memory_cap", "a size of at least 64MiB, like \"512MiB\"",
+      {"memory_cap", "a size of at least 64MiB, like \"256MiB\"",
        size(&Config::memory_cap_bytes, 64ull << 20)},
       {"reclaim_delay", "a time of at least one second, like \"10m\"",
        duration(&Config::reclaim_delay, 1s)},

@@ -62,7 +62,7 @@ std::string config_template(const ChosenSettings& c) {
       "#upload_expiry = \"7d\"\n"
       "# How long replaced data is kept for readers under way.\n#reclaim_delay = \"10m\"\n"
       "# Above this much memory new requests are told to slow down.\n"
-      "#memory_cap = \"512MiB\"\n";
+      "#memory_cap = \"256MiB\"\n";
   return out;
 }
 
