@@ -175,6 +175,8 @@ Status Server::start_admin() {
   deps.topology = cluster_.get();
   deps.blocks = &storage_->blocks();
   deps.behind = [this] { return behind(); };
+  deps.scrub = &storage_->scrub();
+  deps.block_repair = &storage_->block_repair();
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this] { return invitation(); };

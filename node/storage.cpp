@@ -4,6 +4,12 @@
 #include "store/meta/keyspace.h"
 
 namespace covey {
+namespace {
+
+// A version is given up when nothing of it was written for so many times the reclaim delay.
+constexpr int kOrphanDelays = 6;
+
+}  // namespace
 
 Task<Result<uint64_t>> count_start(Kv& kv) {
   std::string key = std::string(1, static_cast<char>(TableId::kNode)) + "starts";
@@ -49,6 +55,14 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   auto recovered = [this](BlockKey key) { blocks_->recovered(key); };
   segments_open_ = true;
   CO_TRY_STATUS(co_await segments_->open(recovered));
+  ScrubSettings scrub;
+  scrub.interval = config_.scrub_interval;
+  scrub_ = std::make_unique<Scrub>(runtime_, kv_, topology_, *blocks_, *block_repair_, scrub);
+  CO_TRY_STATUS(scrub_->open());
+  OrphanSettings orphans;
+  orphans.min_age = orphans.pause = kOrphanDelays * config_.reclaim_delay;
+  orphans_ = std::make_unique<Orphans>(runtime_, kv_, peers_, topology_, *blocks_, orphans);
+  peers_.serve(PeerService::kOrphans, *orphans_);
 
   std::vector<const RegisterTable*> tables;
   for (const RegisterTable* table : std::initializer_list<const RegisterTable*>{
@@ -86,6 +100,8 @@ void Storage::start() {
     return block_repair_->purge(partition, deadline);
   };
   scope_.spawn(blocks_->run());
+  scope_.spawn(scrub_->run(scope_));
+  scope_.spawn(orphans_->run(scope_));
   scope_.spawn(control_->run(scope_));
   scope_.spawn(reclaimer_->run(scope_));
   scope_.spawn(resync_->run(scope_));

@@ -17,8 +17,10 @@
 #include "store/objects/tables.h"
 #include "store/register/service.h"
 #include "store/sync/block_repair.h"
+#include "store/sync/orphans.h"
 #include "store/sync/resync.h"
 #include "store/sync/row_sync.h"
+#include "store/sync/scrub.h"
 #include "store/table/control_store.h"
 
 namespace covey {
@@ -57,6 +59,7 @@ class Storage {
   ControlStore& control() { return *control_; }
   BlockService& blocks() { return *blocks_; }
   BlockRepair& block_repair() { return *block_repair_; }
+  Scrub& scrub() { return *scrub_; }
   Users& users() { return *users_; }
   ObjectStore& objects() { return *objects_; }
   // All zero before start().
@@ -86,6 +89,8 @@ class Storage {
   std::unique_ptr<SegmentStore> segments_;
   std::unique_ptr<BlockService> blocks_;
   std::unique_ptr<BlockRepair> block_repair_;
+  std::unique_ptr<Scrub> scrub_;
+  std::unique_ptr<Orphans> orphans_;
   std::unique_ptr<RegisterService> registers_;
   std::unique_ptr<RowSync> row_sync_;
   std::unique_ptr<ControlStore> control_;

@@ -21,6 +21,7 @@ enum class PeerService : uint8_t {
   kLayout = 4,    // layout register, join, epochs: node
   kAdmin = 5,     // status collection: node
   kSync = 6,      // comparing replicas: store/sync
+  kOrphans = 7,   // blocks that no row names: store/sync
 };
 
 // A message: a small head (serialized by the service's own encoding) and, for blocks, a body that

@@ -126,6 +126,7 @@ Json to_json(const NodeView& node, const NodeId& self) {
   json["quarantined"] = node.quarantined;
   json["role"] = node.role;
   json["partitions_to_hand_over"] = node.leaving;
+  json["to_repair"] = node.to_repair;
   return json;
 }
 
@@ -187,6 +188,7 @@ Task<void> ask(Peers& peers, NodeView& node, TimePoint deadline) {
   node.partitions_behind = number_of(json, "partitions_behind");
   node.rows_behind = number_of(json, "rows_behind");
   node.quarantined = number_of(json, "quarantined");
+  node.to_repair = number_of(json, "to_repair");
   node.leaving = number_of(json, "leaving");
 }
 
@@ -227,6 +229,7 @@ Task<HttpResponse> Admin::handle(HttpRequest& request) {
     if (path[1] == "keys") co_return co_await keys(method, path[2], std::move(*body));
     if (path[1] == "buckets")
       co_return co_await buckets(method, path[2], path[3], std::move(*body));
+    if (path[1] == "repair") co_return repair(method, path[2]);
     if (path[1] == "layout") co_return co_await layout(method, path[2], std::move(*body));
     if (path[1] == "nodes") co_return co_await nodes(method, path[2], path[3]);
     if (path[1] == "invite" && method == "GET") {
@@ -255,6 +258,7 @@ std::string Admin::own_numbers() const {
     json["free_bytes"] = usage.free_bytes;
     json["copies_owed"] = usage.copies_owed;
     json["quarantined"] = usage.quarantined;
+    json["to_repair"] = usage.to_repair;
   }
   if (deps_.behind) {
     AdminDeps::Behind behind = deps_.behind();
@@ -316,7 +320,7 @@ Task<HttpResponse> Admin::status() {
   json["self"] = self.hex();
   json["region"] = deps_.region;
   uint64_t owed = 0;
-  for (const NodeView& node : nodes) owed += node.copies_owed;
+  for (const NodeView& node : nodes) owed += node.copies_owed + node.to_repair;
   json["copies_to_repair"] = owed;
   uint64_t partitions = 0, rows = 0;
   for (const NodeView& node : nodes) partitions += node.partitions_behind, rows += node.rows_behind;
@@ -335,6 +339,38 @@ Task<HttpResponse> Admin::status() {
   json["nodes"] = Json::array();
   for (const NodeView& node : nodes) json["nodes"].push_back(to_json(node, self));
   co_return reply(200, json);
+}
+
+// This node's own scrub and repairs.
+HttpResponse Admin::repair(std::string method, std::string action) {
+  if (!deps_.scrub || !deps_.blocks || !deps_.block_repair) return not_started("the block store");
+  if (method == "POST") {
+    if (action == "start") {
+      deps_.scrub->start();
+    } else if (action == "pause" || action == "resume") {
+      deps_.scrub->pause(action == "pause");
+    } else {
+      return error_reply(ErrorCode::kInvalid, "repair takes start, pause and resume");
+    }
+  }
+  Scrub::Progress scrub = deps_.scrub->progress();
+  BlockRepair::Progress catch_up = deps_.block_repair->progress();
+  Blocks::Usage usage = deps_.blocks->usage();
+  Json json;
+  json["running"] = scrub.running, json["paused"] = scrub.paused;
+  json["passes"] = scrub.passes;
+  json["checked_blocks"] = scrub.checked_blocks, json["checked_bytes"] = scrub.checked_bytes;
+  json["total_bytes"] = scrub.total_bytes;
+  json["bad_blocks"] = scrub.bad_blocks;
+  json["started_ms"] = scrub.started.ms, json["finished_ms"] = scrub.finished.ms;
+  json["quarantined"] = usage.quarantined;
+  json["to_repair"] = usage.to_repair, json["repaired"] = usage.repaired;
+  json["copies_owed"] = usage.copies_owed;
+  json["catching_up"] = {
+      {"partitions", catch_up.partitions},       {"blocks_missing", catch_up.blocks_missing},
+      {"bytes_missing", catch_up.bytes_missing}, {"blocks_fetched", catch_up.blocks_fetched},
+      {"bytes_fetched", catch_up.bytes_fetched}, {"blocks_lost", catch_up.blocks_lost}};
+  return reply(200, json);
 }
 
 HttpResponse Admin::show_layout() const {

@@ -17,6 +17,7 @@
 #include "store/block/blocks.h"
 #include "store/objects/objects.h"
 #include "store/objects/users.h"
+#include "store/sync/scrub.h"
 
 namespace covey {
 
@@ -31,6 +32,8 @@ struct AdminDeps {
   ObjectStore* objects = nullptr;
   Users* users = nullptr;
   const Blocks* blocks = nullptr;
+  Scrub* scrub = nullptr;
+  const BlockRepair* block_repair = nullptr;
   std::function<std::vector<NodeView>()> nodes;     // what gossip knows
   std::function<std::vector<std::string>()> notes;  // what else to tell in status
   std::function<std::string()> invitation;          // a token for `covey join`
@@ -83,6 +86,7 @@ class Admin final : public HttpHandler, public PeerHandler {
   Task<HttpResponse> nodes(std::string method, std::string name, std::string verb);
   Task<HttpResponse> change_layout(std::string verb, Json body);
   HttpResponse show_layout() const;
+  HttpResponse repair(std::string method, std::string action);
   HttpResponse metrics() const;
   HttpResponse health() const;
   // Gossip's view completed by what each reachable node says of itself.

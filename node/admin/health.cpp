@@ -61,10 +61,11 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
     return health;
   }
   std::set<NodeId> up;
-  uint64_t owed = 0, quarantined = 0;
+  uint64_t owed = 0, quarantined = 0, to_repair = 0;
   for (const NodeView& node : nodes) {
     if (node.reachable()) up.insert(node.id);
     owed += node.copies_owed, quarantined += node.quarantined;
+    to_repair += node.to_repair;
   }
   size_t members = layout->current.members.size(), down = 0;
   for (const Member& member : layout->current.members) {
@@ -108,9 +109,11 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
                                   ? "1 copy is still to be written"
                                   : fmt::format("{} copies are still to be written", owed));
   }
+  if (to_repair > 0)
+    health.problems.push_back(plural(to_repair, "block") + " without a good copy on its node yet");
   if (quarantined > 0)
     health.problems.push_back(plural(quarantined, "record") +
-                              " failed the checksum and wait for a good copy");
+                              " failed the checksum since the nodes started: check those disks");
   if (health.healthy && members < 3)
     health.next.push_back(fmt::format("to survive the loss of a node, have {}: covey invite",
                                       plural(3 - members, "more node")));

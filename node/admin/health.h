@@ -17,7 +17,7 @@ struct NodeView {
   std::string state;  // "alive", "suspect", "dead" or "left"
   Duration since_seen{};
   uint64_t capacity_bytes = 0, used_bytes = 0, free_bytes = 0;
-  uint64_t copies_owed = 0, quarantined = 0;
+  uint64_t copies_owed = 0, quarantined = 0, to_repair = 0;
   uint64_t partitions_behind = 0, rows_behind = 0;  // of its metadata, since it was away
   uint64_t leaving = 0;  // partitions it no longer keeps and has not handed over yet
   bool member = false;   // holds data by the current layout

@@ -44,6 +44,8 @@ HttpResponse Admin::metrics() const {
     gauge(out, "disk_total_bytes", static_cast<double>(usage.total_bytes));
     gauge(out, "copies_owed", static_cast<double>(usage.copies_owed));
     gauge(out, "quarantined_records", static_cast<double>(usage.quarantined));
+    gauge(out, "blocks_to_repair", static_cast<double>(usage.to_repair));
+    gauge(out, "blocks_repaired", static_cast<double>(usage.repaired));
   }
   if (deps_.behind) {
     AdminDeps::Behind behind = deps_.behind();

@@ -96,7 +96,16 @@ class Grammar {
     CLI::App* check = with_json(
         add(node, "check", "is it safe to unplug this box? 0 when it is", run_node_check));
     check->add_option("node", options_.node, "its name or id")->required();
+    repair();
     layout();
+  }
+
+  void repair() {
+    CLI::App& repair = group("repair", "this node's scrub: blocks verified, bad ones replaced");
+    with_json(add(repair, "status", "how far it is, what it found", run_repair_status));
+    with_json(add(repair, "start", "verify everything now, at full speed", run_repair_start));
+    with_json(add(repair, "pause", "until resume or start; repairs go on", run_repair_pause));
+    with_json(add(repair, "resume", "go on where it was", run_repair_resume));
   }
 
   void layout() {

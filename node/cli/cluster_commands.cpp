@@ -25,7 +25,8 @@ void print_nodes(const Json& nodes) {
                state, human_age(number_of(node, "last_seen_ms")),
                human_size(number_of(node, "capacity_bytes")),
                human_size(number_of(node, "used_bytes")), human_size(number_of(node, "free_bytes")),
-               std::to_string(number_of(node, "copies_owed")), text_of(node, "version")});
+               std::to_string(number_of(node, "copies_owed") + number_of(node, "to_repair")),
+               text_of(node, "version")});
   }
   fmt::print("{}", table.str());
 }

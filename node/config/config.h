@@ -45,6 +45,7 @@ struct Config {
   std::string gossip_profile = "edge";
   std::chrono::seconds upload_expiry = std::chrono::hours(24 * 7);
   std::chrono::seconds reclaim_delay = std::chrono::minutes(10);
+  std::chrono::seconds scrub_interval = std::chrono::hours(24 * 7);
 
   std::string admin_socket() const { return meta_dir + "/admin.sock"; }
   std::string identity_file() const { return meta_dir + "/identity.key"; }

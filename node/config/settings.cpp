@@ -141,6 +141,8 @@ const std::vector<Setting>& settings() {
        size(&Config::memory_cap_bytes, 64ull << 20)},
       {"reclaim_delay", "a time of at least one second, like \"10m\"",
        duration(&Config::reclaim_delay, 1s)},
+      {"scrub_interval", "a time of at least an hour, like \"7d\"",
+       duration(&Config::scrub_interval, 1h)},
       {"log_level", "\"debug\", \"info\", \"warn\", \"error\" or \"off\"",
        one_of(&Config::log_level, {"debug", "info", "warn", "error", "off"})},
       {"gossip_profile", "\"lan\", \"wan\" or \"edge\"",

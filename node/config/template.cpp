@@ -61,6 +61,7 @@ std::string config_template(const ChosenSettings& c) {
       "# Multipart uploads never finished are dropped after this time.\n"
       "#upload_expiry = \"7d\"\n"
       "# How long replaced data is kept for readers under way.\n#reclaim_delay = \"10m\"\n"
+      "# Every block is read and verified once in this time.\n#scrub_interval = \"7d\"\n"
       "# Above this much memory new requests are told to slow down.\n"
       "#memory_cap = \"256MiB\"\n";
   return out;

@@ -12,7 +12,6 @@ namespace covey {
 namespace {
 
 constexpr Duration kHedgeMin = std::chrono::milliseconds(20);
-constexpr Duration kRepairTimeout = std::chrono::seconds(10);
 constexpr uint32_t kLocalReadBytes = 256 * kKiB;  // a multiple of kChunkBytes
 
 }  // namespace
@@ -93,21 +92,13 @@ Task<Result<Blob>> BlockService::read_elsewhere(PartitionId home, BlockMessage m
     }
     ++answered;
     if (read->bytes) {
-      if (ours && repairs_.try_acquire())
-        scope_.spawn(repair(nodes[asked - 1], {home, message.id}));
+      if (ours) wanted({home, message.id});
       co_return std::move(read->bytes);
     }
     if (read->bytes.is(ErrorCode::kNotFound)) ++missing;
   }
   if (missing == nodes.size()) co_return fail(ErrorCode::kNotFound, "no replica has this block");
   co_return fail(ErrorCode::kUnavailable, "no replica with this block answered");
-}
-
-// This node should have a copy and has none, or had a bad one.
-Task<void> BlockService::repair(NodeId from, BlockKey key) {
-  Status fetched = co_await fetch(from, key, runtime_.clock.after(kRepairTimeout));
-  if (!fetched) log_debug("a block was not repaired: {}", to_string(fetched.error()));
-  repairs_.release();
 }
 
 }  // namespace covey

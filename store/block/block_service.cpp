@@ -14,7 +14,6 @@ namespace covey {
 namespace {
 
 constexpr size_t kIncomingKiB = 64 * 1024;
-constexpr size_t kRepairsMax = 4;
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those behind are asked
@@ -32,10 +31,9 @@ BlockService::BlockService(Runtime runtime, Scope& scope, Kv& kv, Peers& peers,
       peers_(peers),
       topology_(topology),
       segments_(segments),
-      incoming_(kIncomingKiB),
-      repairs_(kRepairsMax),
-      started_(runtime.clock.now()) {
+      incoming_(kIncomingKiB) {
   peers.serve(PeerService::kBlock, *this);
+  segments.on_damaged([this](const BlockKey& key) { wanted(key); });
 }
 
 ReplicaSets BlockService::replicas_of(PartitionId home) const {
@@ -166,16 +164,6 @@ Task<Status> BlockService::drop_local(PartitionId home, VersionId version) {
   return segments_.drop(home, version);
 }
 
-Task<Result<std::vector<Blocks::LocalVersion>>> BlockService::local_versions(PartitionId home,
-                                                                             VersionId after,
-                                                                             Duration min_age,
-                                                                             size_t limit) {
-  // Segments sealed by an earlier process are older than this one; so nothing younger than it
-  // counts.
-  if (runtime_.clock.now() - started_ < min_age) co_return std::vector<LocalVersion>();
-  co_return co_await segments_.versions(home, after, limit);
-}
-
 Blocks::Usage BlockService::usage() const {
   Usage usage;
   usage.used_bytes = segments_.live_bytes();
@@ -184,6 +172,8 @@ Blocks::Usage BlockService::usage() const {
   usage.total_bytes = space_.total_bytes;
   usage.copies_owed = debts_;
   usage.quarantined = segments_.quarantined();
+  usage.to_repair = repairs_waiting_;
+  usage.repaired = repaired_;
   return usage;
 }
 
@@ -235,6 +225,7 @@ Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
 }
 
 Task<void> BlockService::run() {
+  scope_.spawn(repair_loop());
   bool go_on = true;
   while (go_on) {
     auto settled_now = co_await settle_debts();

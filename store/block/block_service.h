@@ -45,11 +45,13 @@ class BlockService : public Blocks, public PeerHandler {
                          TimePoint deadline) override;
   uint32_t read_step(PartitionId home) const override;
   Task<Status> drop_local(PartitionId home, VersionId version) override;
-  Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId home, VersionId after,
-                                                         Duration min_age, size_t limit) override;
   Usage usage() const override;
   // Memory of copies whose writers have gone on.
   size_t trailing_bytes() const { return trailing_.bytes(); }
+
+  // This node should have the block and has no good copy: it will be fetched, soon and until it
+  // comes.
+  void wanted(const BlockKey& key);
 
   // ---- for store/sync (block_transfer.cpp)
   SegmentStore& segments() { return segments_; }
@@ -96,9 +98,12 @@ class BlockService : public Blocks, public PeerHandler {
   Task<Status> put_here(BlockMessage message, Blob payload);
   Task<void> read_at(NodeId node, BlockMessage message, TimePoint deadline,
                      std::shared_ptr<Mailbox<Read>> reads);
-  Task<Result<Blob>> read_elsewhere(PartitionId home, BlockMessage message, bool repair,
+  Task<Result<Blob>> read_elsewhere(PartitionId home, BlockMessage message, bool ours,
                                     TimePoint deadline);
-  Task<void> repair(NodeId from, BlockKey key);
+  // block_repairs.cpp
+  Task<void> repair_loop();
+  Task<Status> repair_round();
+  Task<void> repair_one(BlockKey key, Semaphore& slots);
   Result<std::string> serve_list(const BlockMessage& message);
 
   // block_debts.cpp
@@ -116,13 +121,14 @@ class BlockService : public Blocks, public PeerHandler {
   const Topology& topology_;
   SegmentStore& segments_;
   Semaphore incoming_;  // KiB of blocks from peers being written
-  Semaphore repairs_;
   TrailingCopies trailing_;
   std::unordered_map<uint64_t, TimePoint>
       young_;  // hash of blocks whose writer may still settle them
-  TimePoint started_;
   BlockKey debt_cursor_;
   uint64_t debts_ = 0;  // counted in the last round
+  BlockKey repair_cursor_;
+  uint64_t repairs_waiting_ = 0, repaired_ = 0;
+  bool repairs_fresh_ = false;
   DiskSpace space_;
 };
 

@@ -63,24 +63,15 @@ class Blocks {
   // proved it on a quorum).
   virtual Task<Status> drop_local(PartitionId home, VersionId version) = 0;
 
-  // Local versions whose newest block is older than `min_age`, from behind `after` in partition
-  // `home` on, at most `limit`: candidates for orphans, judged by store/objects.
-  struct LocalVersion {
-    VersionId version;
-    BlockOwner owner;
-    PartitionId home = 0;
-  };
-  virtual Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId home, VersionId after,
-                                                                 Duration min_age,
-                                                                 size_t limit) = 0;
-
   struct Usage {
     uint64_t used_bytes = 0;         // live records
     uint64_t reclaimable_bytes = 0;  // deleted, not yet compacted
     uint64_t free_bytes = 0;
     uint64_t total_bytes = 0;
     uint64_t copies_owed = 0;  // blocks whose last copy is still to be written somewhere
-    uint64_t quarantined = 0;
+    uint64_t quarantined = 0;  // since start
+    uint64_t to_repair = 0;    // blocks whose copy here is bad or missing, and looked for
+    uint64_t repaired = 0;     // since start
   };
   virtual Usage usage() const = 0;
 };

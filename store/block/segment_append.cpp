@@ -112,6 +112,7 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
 Status SegmentStore::written_at(Pending& pending, const Place& place) {
   Segment& segment = segments_.at(place.segment);
   segment.used += place.record_bytes();
+  segment.written = runtime_.clock.now();
   if (refused(pending.key.id.version)) {  // dropped while it was written
     segment.dead += place.record_bytes();
     dead_bytes_ += place.record_bytes();

@@ -9,7 +9,8 @@
 namespace covey {
 namespace {
 
-constexpr int kMovesMax = 8;  // of a block while it is read
+constexpr int kMovesMax = 8;     // of a block while it is read
+constexpr size_t kKeptMax = 64;  // bad records, of each data directory and of each process
 
 }  // namespace
 
@@ -26,16 +27,43 @@ Task<Result<SegmentStore::Stored>> SegmentStore::get(BlockKey key, uint32_t offs
     if (*now != *place && tries < kMovesMax) continue;
     // It could not be read: it may well be good, and the others' copies may fail as this one did.
     if (!bytes.is(ErrorCode::kCorrupt)) co_return tl::unexpected<Error>(std::move(bytes).error());
-    // Set aside: never served, never asked again; a peer's copy takes its place.
-    ++quarantined_;
-    log_error("block {} {} in {} is bad ({}); it will be fetched from another node",
-              key.id.version.hex(), key.id.index, segment_name(place->segment),
-              bytes.error().message);
-    WriteBatch batch;
-    forget(batch, key, *place);
-    CO_TRY_STATUS(kv_.write_unlogged(std::move(batch)));
+    CO_TRY_STATUS(set_aside(key, *place, bytes.error()));
     co_return fail(ErrorCode::kCorrupt, bytes.error().message);
   }
+}
+
+// Never served, never asked again; a peer's copy takes its place.
+Status SegmentStore::set_aside(const BlockKey& key, const Place& place, const Error& error) {
+  ++quarantined_;
+  log_error("block {} {} in {} is bad ({}); it will be fetched from another node",
+            key.id.version.hex(), key.id.index, segment_name(place.segment), error.message);
+  WriteBatch batch;
+  forget(batch, key, place);
+  TRY_STATUS(kv_.write_unlogged(std::move(batch)));
+  if (damaged_) damaged_(key);
+  if (kept_ < kKeptMax && !scope_.stop_requested() && segments_.contains(place.segment)) {
+    ++kept_;
+    scope_.spawn(keep_for_inspection(key, place));
+  }
+  return {};
+}
+
+// A copy of the bad record for people to look at; that there is none is no harm.
+Task<void> SegmentStore::keep_for_inspection(BlockKey key, Place place) {
+  std::string folder = options_.dirs[segments_.at(place.segment).dir] + "/quarantine";
+  auto file = co_await this->file(place.segment);
+  if (!file) co_return;
+  auto bytes = co_await (*file)->read(place.start, static_cast<size_t>(place.record_bytes()));
+  Status made = co_await runtime_.disk.make_dir(folder);
+  if (!bytes || !made) co_return;
+  auto names = co_await runtime_.disk.list(folder);
+  if (!names || names->size() >= kKeptMax) co_return;
+  std::string name = folder + "/" + key.id.version.hex() + "-" + std::to_string(key.id.index);
+  auto kept = co_await runtime_.disk.open(std::move(name), Disk::Open::kCreate);
+  if (!kept) co_return;
+  std::vector<Blob> pieces;
+  pieces.push_back(std::move(*bytes));
+  (void)co_await (*kept)->write(0, std::move(pieces));
 }
 
 // Bytes [offset, offset + size) of the block at `place`, verified.
@@ -86,12 +114,26 @@ Task<Result<RecordHead>> SegmentStore::head_of(BlockKey key) {
 }
 
 Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::read_record(BlockKey key) {
-  CO_TRY(std::optional<Place> place, find(key));
-  if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
-  CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
-  CO_TRY(RecordHead head, co_await head_at(*file, *place));
-  CO_TRY(Stored stored, co_await get(key, 0, head.payload_bytes));
-  co_return std::pair(std::move(head), std::move(stored.bytes));
+  for (int tries = 0;; ++tries) {
+    CO_TRY(std::optional<Place> place, find(key));
+    if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
+    Result<RecordHead> head = fail(ErrorCode::kCorrupt, "its segment is gone");
+    auto file = co_await this->file(place->segment);
+    if (file) head = co_await head_at(**file, *place);
+    bool good = head && head->id == key.id && head->home == key.home;
+    if (good) {
+      CO_TRY(Stored stored, co_await get(key, 0, head->payload_bytes));
+      co_return std::pair(std::move(*head), std::move(stored.bytes));
+    }
+    CO_TRY(std::optional<Place> now, find(key));
+    if (!now) co_return fail(ErrorCode::kNotFound, "no such block here");
+    if (*now != *place && tries < kMovesMax) continue;
+    if (file.is(ErrorCode::kIo)) co_return tl::unexpected<Error>(std::move(file).error());
+    if (head.is(ErrorCode::kIo)) co_return tl::unexpected<Error>(std::move(head).error());
+    Error error{ErrorCode::kCorrupt, head ? "another block's record" : head.error().message, {}};
+    CO_TRY_STATUS(set_aside(key, *place, error));
+    co_return tl::unexpected<Error>(std::move(error));
+  }
 }
 
 }  // namespace covey

@@ -1,5 +1,4 @@
-// Opening: which segments are there, and what do they hold that Kv does not know? Then versions(),
-// which walks the index.
+// Opening: which segments are there, and what do they hold that Kv does not know?
 #include <algorithm>
 
 #include "base/core/codec.h"
@@ -98,6 +97,7 @@ Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,
                                         std::function<void(BlockKey)>& recovered) {
   Segment& segment = segments_[id];
   segment.dir = dir;
+  segment.written = runtime_.clock.now();
   CO_TRY(std::optional<KvValue> row, kv_.get(segment_key(id)));
   if (row) {
     Reader r(row->bytes);
@@ -189,35 +189,6 @@ Task<Status> SegmentStore::keep(WriteBatch batch) {
   if (!kept.is(ErrorCode::kOverloaded)) co_return kept;
   CO_TRY_STATUS(co_await kv_.fold());
   co_return kv_.write_unlogged(std::move(again));
-}
-
-Task<Result<std::vector<Blocks::LocalVersion>>> SegmentStore::versions(PartitionId home,
-                                                                       VersionId after,
-                                                                       size_t limit) {
-  std::vector<std::pair<BlockKey, Place>> found;
-  auto behind = [](PartitionId partition, const VersionId& version) {
-    return index_key({partition, {version, UINT32_MAX}}) + '\0';
-  };
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockIndex) + 1));
-  auto rows = kv_.scan(behind(home, after), std::move(end));
-  while (rows->valid() && found.size() < limit) {
-    auto key = decode_index_key(rows->key());
-    if (!key) co_return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
-    CO_TRY(Place place, decode_place(rows->value()));
-    found.emplace_back(*key, place);
-    rows->seek(behind(key->home, key->id.version));
-  }
-  CO_TRY_STATUS(rows->status());
-  rows.reset();
-  std::vector<Blocks::LocalVersion> versions;
-  for (const auto& [key, place] : found) {
-    auto it = segments_.find(place.segment);
-    if (it == segments_.end() || !it->second.sealed) continue;
-    CO_TRY(std::shared_ptr<File> file, co_await this->file(place.segment));
-    auto head = co_await head_at(*file, place);
-    if (head) versions.push_back({key.id.version, head->owner, key.home});
-  }
-  co_return versions;
 }
 
 }  // namespace covey

@@ -4,16 +4,12 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/refused.h"
 
 namespace covey {
 namespace {
 
 constexpr size_t kOpenFilesMax = 128;
-
-std::string refused_key(const VersionId& version) {
-  return std::string(1, static_cast<char>(TableId::kRefused)).append(version.view());
-}
 
 }  // namespace
 
@@ -154,7 +150,7 @@ bool SegmentStore::has(const BlockKey& key) {
 }
 
 bool SegmentStore::refused(VersionId version) {
-  auto row = kv_.get(refused_key(version));
+  auto row = kv_.get(refused_store_key(version));
   return !row || row->has_value();  // an unreadable row must not let a refused version through
 }
 
@@ -168,10 +164,34 @@ Result<std::vector<SegmentStore::Listed>> SegmentStore::list(PartitionId home,
     auto key = decode_index_key(rows->key());
     if (!key) return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
     TRY(Place place, decode_place(rows->value()));
-    if (segments_.contains(place.segment)) listed.push_back({key->id, place.payload_bytes});
+    auto segment = segments_.find(place.segment);
+    if (segment == segments_.end()) continue;
+    listed.push_back({key->id, place.payload_bytes, segment->second.written});
   }
   TRY_STATUS(rows->status());
   return listed;
+}
+
+std::optional<BlockId> SegmentStore::first_of(PartitionId home, const VersionId& version) {
+  std::string begin = index_prefix(home).append(version.view());
+  std::string end = begin + std::string(4, '\xff') + '\0';
+  auto rows = kv_.scan(std::move(begin), std::move(end));
+  auto key = rows->valid() ? decode_index_key(rows->key()) : std::nullopt;
+  if (!key) return std::nullopt;
+  return key->id;
+}
+
+bool SegmentStore::written_since(PartitionId home, const VersionId& version, TimePoint since) {
+  std::string begin = index_prefix(home).append(version.view());
+  std::string end = begin + std::string(4, '\xff') + '\0';
+  auto rows = kv_.scan(std::move(begin), std::move(end));
+  for (; rows->valid(); rows->next()) {
+    auto place = decode_place(rows->value());
+    if (!place) return true;  // the careful answer
+    auto segment = segments_.find(place->segment);
+    if (segment != segments_.end() && segment->second.written > since) return true;
+  }
+  return !rows->status();
 }
 
 Task<Status> SegmentStore::drop(PartitionId home, VersionId version) {
@@ -192,7 +212,7 @@ Task<Status> SegmentStore::drop(PartitionId home, VersionId version) {
   for (const auto& [key, place] : found) forget(batch, key, place);
   // Not the segments' rows: this batch is logged, the index rows that a segment's position speaks
   // for are not, and a position that outlives them would lose acknowledged blocks.
-  batch.put(refused_key(version), "");
+  batch.put(refused_store_key(version), "");
   co_return co_await kv_.write(std::move(batch));
 }
 

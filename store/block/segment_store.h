@@ -47,6 +47,8 @@ class SegmentStore {
   // Additions to `batch` are written (unlogged) together with the block's place.
   Task<Status> put(BlockKey key, BlockOwner owner, Blob payload, WriteBatch batch);
   bool has(const BlockKey& key);
+  // Told of each copy that was found bad and set aside.
+  void on_damaged(std::function<void(const BlockKey&)> told) { damaged_ = std::move(told); }
   struct Stored {
     Blob bytes;
     uint32_t block_bytes = 0;  // of the whole block
@@ -55,7 +57,7 @@ class SegmentStore {
   Task<Result<Stored>> get(BlockKey key, uint32_t offset, uint32_t size);
   // What the record says of the block. kNotFound, kCorrupt, kIo.
   Task<Result<RecordHead>> head_of(BlockKey key);
-  // The whole block with what its record says of it.
+  // The whole block with what its record says of it, all of it verified.
   Task<Result<std::pair<RecordHead, Blob>>> read_record(BlockKey key);
 
   // Forgets every block of the version and refuses later ones; durable when it completes.
@@ -67,19 +69,19 @@ class SegmentStore {
   struct Listed {
     BlockId id;
     uint32_t bytes = 0;
+    TimePoint written;  // or later; what was there at the start counts as written then
   };
   // Blocks of one partition in order, from behind `after` on.
   Result<std::vector<Listed>> list(PartitionId home, std::optional<BlockId> after, size_t limit);
+  std::optional<BlockId> first_of(PartitionId home, const VersionId& version);
+  // Whether a block of the version was written, or may have been, after that time.
+  bool written_since(PartitionId home, const VersionId& version, TimePoint since);
   // Bytes of the records of one partition.
   uint64_t bytes_of(PartitionId home) const;
 
   // Rewrites what is live of the segment with the most garbage, if more than half of it is (less
   // will do while the disk is full), and removes it. True if it did something.
   Task<Result<bool>> compact_one();
-
-  // Versions in sealed segments, from behind `after` in partition `home` on.
-  Task<Result<std::vector<Blocks::LocalVersion>>> versions(PartitionId home, VersionId after,
-                                                           size_t limit);
 
   uint64_t live_bytes() const { return live_bytes_; }
   uint64_t dead_bytes() const { return dead_bytes_; }
@@ -100,6 +102,7 @@ class SegmentStore {
     uint64_t end = kSegmentHeaderBytes;  // of the records known to Kv
     uint64_t used = 0, dead = 0;         // bytes of records
     bool sealed = true;
+    TimePoint written;  // the last time something was
   };
   struct Pending {
     BlockKey key;
@@ -144,6 +147,8 @@ class SegmentStore {
   Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockKey)>& recovered);
   Task<Result<Blob>> read_at(Place place, uint32_t offset, uint32_t size);
   Task<Status> keep(WriteBatch batch);
+  Status set_aside(const BlockKey& key, const Place& place, const Error& error);
+  Task<void> keep_for_inspection(BlockKey key, Place place);
   Task<Result<RecordHead>> head_at(File& file, const Place& place);
   uint64_t most_garbage() const;
   Task<Status> move_live(uint64_t segment, File& file);
@@ -162,8 +167,10 @@ class SegmentStore {
   std::list<std::pair<uint64_t, std::shared_ptr<File>>> open_files_;  // most recently used first
   uint64_t live_bytes_ = 0, dead_bytes_ = 0, quarantined_ = 0;
   std::map<PartitionId, uint64_t> home_bytes_;  // of live records
-  bool tight_ = false;                          // there is no space for another segment
-  TimePoint full_until_;                        // puts are refused until then
+  std::function<void(const BlockKey&)> damaged_;
+  size_t kept_ = 0;       // records kept for inspection
+  bool tight_ = false;    // there is no space for another segment
+  TimePoint full_until_;  // puts are refused until then
 };
 
 }  // namespace covey

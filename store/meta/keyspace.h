@@ -26,6 +26,7 @@ enum class TableId : uint8_t {
   kSegments = 0x42,    // store/block: per-segment state
   kRefused =
       0x43,  // store/block: version ids whose blocks were reclaimed and may never be named again
+  kBlockRepairs = 0x44,  // store/block: as kBlockDebts: blocks that this node lacks and looks for
   kNode =
       0x50,  // this node's own: boot epoch, adopted layout, what it remembers of peers' sequences
 };

@@ -1,6 +1,6 @@
 // PUT: the body first, in blocks on the replicas of its key's partition; then the head, in one
 // register write. Nothing is locked while a body arrives, and what a failed PUT leaves behind is an
-// orphan that reclaim.cpp finds.
+// orphan that store/sync/orphans.h finds.
 #include <chrono>
 
 #include "base/core/limits.h"

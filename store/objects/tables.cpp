@@ -72,6 +72,31 @@ void add_garbage(const GarbageClock& clock, const RegisterKey& key, std::string_
 
 }  // namespace
 
+namespace {
+
+template <class Extents>
+std::vector<VersionId> owned(const Extents& extents) {
+  std::vector<VersionId> versions;
+  for (const rows::Extent& extent : extents) {
+    auto version = VersionId::from_bytes(extent.version());
+    if (version && extent.inline_body().empty() && extent.owner().empty())
+      versions.push_back(*version);
+  }
+  return versions;
+}
+
+}  // namespace
+
+std::vector<VersionId> HeadTable::brings(std::string_view row) const {
+  auto head = parse<rows::HeadRow>(row, "head row");
+  return head ? owned(head->extents()) : std::vector<VersionId>();
+}
+
+std::vector<VersionId> PartTable::brings(std::string_view row) const {
+  auto part = parse<rows::PartRow>(row, "part row");
+  return part ? owned(part->part().extents()) : std::vector<VersionId>();
+}
+
 std::string encode_mutation(bool blind, const google::protobuf::MessageLite& message) {
   std::string body(1, blind ? kBlind : kConditional);
   message.AppendToString(&body);

@@ -61,6 +61,7 @@ class HeadTable : public RegisterTable {
       std::string_view row) const override;
   // The inline body, or the chunks of the manifest.
   std::vector<std::pair<VersionId, std::string>> attachments(std::string_view row) const override;
+  std::vector<VersionId> brings(std::string_view row) const override;
   void on_replace(const RegisterKey& key, std::string_view old,
                   const std::optional<std::string>& fresh, WriteBatch& batch) const override;
 
@@ -97,6 +98,7 @@ class PartTable : public PlainTable {
   bool dead(std::string_view row, const RowLookup& lookup) const override;
   Result<Write> apply(const std::optional<std::string>& current,
                       const Mutation& mutation) const override;
+  std::vector<VersionId> brings(std::string_view row) const override;
   void on_replace(const RegisterKey& key, std::string_view old,
                   const std::optional<std::string>& fresh, WriteBatch& batch) const override;
 

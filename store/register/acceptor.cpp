@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/seeded_bug.h"
+#include "store/meta/refused.h"
 
 namespace covey {
 
@@ -149,6 +150,9 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
       table->on_replace(key, old->row, fresh, out.batch);
     }
   }
+  if (!entry.tombstone) {
+    if (auto reclaimed = without_data(key.table, entry.row)) return std::move(*reclaimed);
+  }
   took(key.partition, state->promised, entry.rank);
   if (ballot > state->promised) {
     state->promised = ballot;
@@ -160,6 +164,21 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   if (entry.tombstone) out.batch.use_reserve();
   changed(key.partition);
   return out;
+}
+
+// The refusal of a row whose blocks this replica has reclaimed: nobody knew of it when they were.
+std::optional<Acceptor::Outcome> Acceptor::without_data(TableId id, std::string_view row) {
+  const RegisterTable* table = tables_.find(id);
+  if (!table) return std::nullopt;
+  for (const VersionId& version : table->brings(row)) {
+    auto refused = kv_.get(refused_store_key(version));
+    if (!refused) return refusal(refused.error());
+    if (*refused)
+      return refusal(Error{ErrorCode::kUnavailable,
+                           "the data of this row came too long ago and was given up: send it again",
+                           {}});
+  }
+  return std::nullopt;
 }
 
 Acceptor::Outcome Acceptor::read(const RegisterKey& key, Want want, const Fence& fence) {
@@ -310,6 +329,14 @@ Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
   for (const Attachment& row : attachments)
     batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
   batch.put(std::move(store_key), encode_entry(entry));
+  // The row is chosen: whoever refused its data here was wrong, and others have it.
+  const RegisterTable* bringer = entry.tombstone ? nullptr : tables_.find(key.table);
+  if (bringer) {
+    for (const VersionId& version : bringer->brings(entry.row)) {
+      TRY(std::optional<KvValue> refused, kv_.get(refused_store_key(version)));
+      if (refused) batch.erase(refused_store_key(version));
+    }
+  }
   changed(key.partition);
   return merged;
 }

@@ -91,6 +91,8 @@ class Acceptor {
   void changed(PartitionId partition);
 
   Result<PartitionState> partition(PartitionId partition, KvVersion& after);
+  // nullopt: no data of it was reclaimed.
+  std::optional<Outcome> without_data(TableId id, std::string_view row);
   // nullopt: not fenced out.
   std::optional<Outcome> fenced(PartitionId partition, const Fence& fence);
 

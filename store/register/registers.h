@@ -88,6 +88,8 @@ class RegisterTable {
     if (!one) return {};
     return {std::move(*one)};
   }
+  // Versions whose blocks come with this row: a replica that has reclaimed them refuses it.
+  virtual std::vector<VersionId> brings(std::string_view row) const { return {}; }
   // Nobody reads the row any more, and each replica erases it by itself, without a tombstone:
   // replicas that compare leave it out.
   virtual bool dead(std::string_view row, const RowLookup& lookup) const { return false; }

@@ -138,10 +138,6 @@ class LocalBlocks : public Blocks {
     std::erase_if(blocks, [&](const auto& entry) { return entry.first.version == version; });
     co_return Status();
   }
-  Task<Result<std::vector<LocalVersion>>> local_versions(PartitionId, VersionId, Duration,
-                                                         size_t) override {
-    co_return std::vector<LocalVersion>();
-  }
   Usage usage() const override { return {}; }
 
   std::map<BlockId, std::string> blocks;

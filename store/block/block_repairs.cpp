@@ -1,0 +1,117 @@
+// The repair queue: blocks that this node should have and of which it has no good copy, because a
+// read or the scrub found it bad, or it was not there. They are fetched at once, and again until
+// they come. The queue survives a restart; what it loses in a crash the scrub finds again.
+#include <algorithm>
+#include <chrono>
+
+#include "base/core/codec.h"
+#include "base/core/log.h"
+#include "store/block/block_service.h"
+#include "store/meta/keyspace.h"
+
+namespace covey {
+namespace {
+
+constexpr size_t kQueueMax = 65536;
+constexpr size_t kAtOnce = 4;
+constexpr size_t kPerRound = 1024;
+constexpr Duration kLook = std::chrono::seconds(1);
+constexpr int kLooksPerRound = 10;  // what could not be fetched is tried again after so many
+constexpr Duration kFetchTimeout = std::chrono::seconds(10);
+
+std::string prefix() { return std::string(1, static_cast<char>(TableId::kBlockRepairs)); }
+
+std::string row_of(const BlockKey& key) {
+  std::string row = prefix();
+  Writer w(row);
+  w.u16_be(static_cast<uint16_t>(key.home));
+  w.raw(key.id.version.view());
+  w.u32_be(key.id.index);
+  return row;
+}
+
+}  // namespace
+
+void BlockService::wanted(const BlockKey& key) {
+  if (repairs_waiting_ >= kQueueMax) return;  // the scrub finds it again
+  WriteBatch batch;
+  batch.put(row_of(key), "");
+  Status kept = kv_.write_unlogged(std::move(batch));
+  if (!kept) log_warn("a repair waits for the next scrub: {}", to_string(kept.error()));
+  ++repairs_waiting_;
+  repairs_fresh_ = true;
+}
+
+Task<void> BlockService::repair_loop() {
+  for (int looks = 0; !scope_.stop_requested(); ++looks) {
+    if (repairs_fresh_ || looks % kLooksPerRound == 0) {
+      repairs_fresh_ = false;
+      Status done = co_await repair_round();
+      if (!done) log_debug("repairs: {}", to_string(done.error()));
+    }
+    bool more = co_await scope_.sleep(runtime_.clock, kLook);
+    if (!more) co_return;
+  }
+}
+
+Task<Status> BlockService::repair_round() {
+  std::vector<BlockKey> keys;
+  uint64_t count = 0;
+  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockRepairs) + 1));
+  auto rows = kv_.scan(prefix(), std::move(end));
+  for (; rows->valid(); rows->next()) {
+    Reader r(rows->key().substr(1));
+    BlockKey key;
+    key.home = r.u16_be();
+    key.id.version = VersionId::from_bytes(r.raw(VersionId::kSize)).value_or(VersionId{});
+    key.id.index = r.u32_be();
+    ++count;
+    if (repair_cursor_ < key && keys.size() < kPerRound) keys.push_back(key);
+  }
+  CO_TRY_STATUS(rows->status());
+  rows.reset();
+  repairs_waiting_ = count;
+  repair_cursor_ = keys.size() == kPerRound ? keys.back() : BlockKey();
+  if (keys.size() == kPerRound) repairs_fresh_ = true;  // go on with the rest
+  Scope scope;
+  Semaphore slots(kAtOnce);
+  for (const BlockKey& key : keys) {
+    co_await slots.acquire();
+    if (scope_.stop_requested()) {
+      slots.release();
+      break;
+    }
+    scope.spawn(repair_one(key, slots));
+  }
+  co_await scope.join();
+  co_return Status();
+}
+
+Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
+  std::vector<NodeId> replicas = replicas_of(key.home).all();
+  bool ours = std::find(replicas.begin(), replicas.end(), peers_.self()) != replicas.end();
+  bool done = !ours || segments_.has(key) || segments_.refused(key.id.version);
+  for (const NodeId& node : replicas) {
+    if (done || node == peers_.self() || !topology_.alive(node)) continue;
+    Status fetched = co_await fetch(node, key, runtime_.clock.after(kFetchTimeout));
+    done = fetched.has_value() || segments_.refused(key.id.version);
+    if (fetched) {
+      ++repaired_;
+      log_info("block {} {} was repaired from {}", key.id.version.hex(), key.id.index,
+               short_name(node));
+    } else {
+      log_debug("block {} {} is not repaired from {}: {}", key.id.version.hex(), key.id.index,
+                short_name(node), to_string(fetched.error()));
+    }
+  }
+  if (done) {
+    WriteBatch batch;
+    batch.erase(row_of(key));
+    Status erased = kv_.write_unlogged(std::move(batch));
+    if (!erased) log_debug("a repair stays for now: {}", to_string(erased.error()));
+    if (repairs_waiting_ > 0) --repairs_waiting_;
+  }
+  slots.release();
+}
+
+}  // namespace covey
