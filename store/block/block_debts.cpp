@@ -1,11 +1,10 @@
 // Debts: every replica that stores a block owes it to the others until it hears that all have it.
 #include <cstring>
 
-#include "base/core/codec.h"
 #include "base/core/crc32c.h"
 #include "base/core/log.h"
+#include "store/block/block_rows.h"
 #include "store/block/block_service.h"
-#include "store/meta/keyspace.h"
 
 namespace covey {
 namespace {
@@ -23,12 +22,7 @@ uint64_t BlockService::hash_of(const BlockId& id) {
 }
 
 std::string BlockService::debt_key(const BlockKey& block) {
-  std::string key(1, static_cast<char>(TableId::kBlockDebts));
-  Writer w(key);
-  w.u16_be(static_cast<uint16_t>(block.home));
-  w.raw(block.id.version.view());
-  w.u32_be(block.id.index);
-  return key;
+  return block_row_key(TableId::kBlockDebts, block);
 }
 
 void BlockService::recovered(BlockKey key) {
@@ -59,11 +53,7 @@ Task<Result<size_t>> BlockService::settle_debts() {
   auto rows = kv_.scan(begin, end);
   TimePoint now = runtime_.clock.now();
   for (; rows->valid(); rows->next()) {
-    Reader r(rows->key().substr(1));
-    BlockKey key;
-    key.home = r.u16_be();
-    key.id.version = VersionId::from_bytes(r.raw(VersionId::kSize)).value_or(VersionId{});
-    key.id.index = r.u32_be();
+    const BlockKey key = decode_block_row_key(rows->key()).value_or(BlockKey{});
     auto young = young_.find(hash_of(key.id));
     if (young != young_.end() && now - young->second < kYoungFor) continue;
     ++count;

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <chrono>
 
-#include "base/core/codec.h"
 #include "base/core/log.h"
+#include "store/block/block_rows.h"
 #include "store/block/block_service.h"
-#include "store/meta/keyspace.h"
 
 namespace covey {
 namespace {
@@ -22,12 +21,7 @@ constexpr Duration kFetchTimeout = std::chrono::seconds(10);
 std::string prefix() { return std::string(1, static_cast<char>(TableId::kBlockRepairs)); }
 
 std::string row_of(const BlockKey& key) {
-  std::string row = prefix();
-  Writer w(row);
-  w.u16_be(static_cast<uint16_t>(key.home));
-  w.raw(key.id.version.view());
-  w.u32_be(key.id.index);
-  return row;
+  return block_row_key(TableId::kBlockRepairs, key);
 }
 
 }  // namespace
@@ -60,11 +54,7 @@ Task<Status> BlockService::repair_round() {
   std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockRepairs) + 1));
   auto rows = kv_.scan(prefix(), std::move(end));
   for (; rows->valid(); rows->next()) {
-    Reader r(rows->key().substr(1));
-    BlockKey key;
-    key.home = r.u16_be();
-    key.id.version = VersionId::from_bytes(r.raw(VersionId::kSize)).value_or(VersionId{});
-    key.id.index = r.u32_be();
+    const BlockKey key = decode_block_row_key(rows->key()).value_or(BlockKey{});
     ++count;
     if (repair_cursor_ < key && keys.size() < kPerRound) keys.push_back(key);
   }

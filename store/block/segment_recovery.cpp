@@ -3,6 +3,7 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "store/block/block_rows.h"
 #include "store/block/segment_store.h"
 #include "store/meta/keyspace.h"
 
@@ -48,7 +49,7 @@ Task<Status> SegmentStore::forget_old_index() {
   std::string begin(1, static_cast<char>(TableId::kBlockIndex));
   std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kSegments) + 1));
   auto first = kv_.scan(begin, std::string(1, static_cast<char>(TableId::kBlockDebts)));
-  bool old = first->valid() && !decode_index_key(first->key());
+  bool old = first->valid() && !decode_block_row_key(first->key());
   CO_TRY_STATUS(first->status());
   first.reset();
   while (old) {
@@ -77,7 +78,7 @@ Status SegmentStore::count_all() {
                        std::string(1, static_cast<char>(TableId::kBlockIndex) + 1));
   home_bytes_.clear();
   for (; rows->valid(); rows->next()) {
-    auto key = decode_index_key(rows->key());
+    auto key = decode_block_row_key(rows->key());
     if (!key) return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
     TRY(Place place, decode_place(rows->value()));
     live[place.segment] += place.record_bytes();

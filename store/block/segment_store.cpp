@@ -4,6 +4,7 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "store/block/block_rows.h"
 #include "store/meta/refused.h"
 
 namespace covey {
@@ -39,28 +40,11 @@ std::string SegmentStore::path(uint64_t segment) const {
 }
 
 std::string SegmentStore::index_prefix(PartitionId home) {
-  std::string key(1, static_cast<char>(TableId::kBlockIndex));
-  Writer(key).u16_be(static_cast<uint16_t>(home));
-  return key;
+  return block_row_prefix(TableId::kBlockIndex, home);
 }
 
 std::string SegmentStore::index_key(const BlockKey& block) {
-  std::string key = index_prefix(block.home);
-  key.append(block.id.version.view());
-  Writer(key).u32_be(block.id.index);
-  return key;
-}
-
-std::optional<BlockKey> SegmentStore::decode_index_key(std::string_view key) {
-  Reader r(key);
-  r.u8();
-  BlockKey block;
-  block.home = r.u16_be();
-  auto version = VersionId::from_bytes(r.raw(VersionId::kSize));
-  block.id.index = r.u32_be();
-  if (!r.done() || !version) return std::nullopt;
-  block.id.version = *version;
-  return block;
+  return block_row_key(TableId::kBlockIndex, block);
 }
 
 std::string SegmentStore::segment_key(uint64_t segment) {
@@ -161,7 +145,7 @@ Result<std::vector<SegmentStore::Listed>> SegmentStore::list(PartitionId home,
   std::string begin = after ? index_key({home, *after}) + '\0' : index_prefix(home);
   auto rows = kv_.scan(std::move(begin), index_prefix(home + 1));
   for (; rows->valid() && listed.size() < limit; rows->next()) {
-    auto key = decode_index_key(rows->key());
+    auto key = decode_block_row_key(rows->key());
     if (!key) return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
     TRY(Place place, decode_place(rows->value()));
     auto segment = segments_.find(place.segment);
@@ -176,7 +160,7 @@ std::optional<BlockId> SegmentStore::first_of(PartitionId home, const VersionId&
   std::string begin = index_prefix(home).append(version.view());
   std::string end = begin + std::string(4, '\xff') + '\0';
   auto rows = kv_.scan(std::move(begin), std::move(end));
-  auto key = rows->valid() ? decode_index_key(rows->key()) : std::nullopt;
+  auto key = rows->valid() ? decode_block_row_key(rows->key()) : std::nullopt;
   if (!key) return std::nullopt;
   return key->id;
 }
@@ -202,7 +186,7 @@ Task<Status> SegmentStore::drop(PartitionId home, VersionId version) {
   std::vector<std::pair<BlockKey, Place>> found;
   auto rows = kv_.scan(std::move(begin), std::move(end));
   for (; rows->valid(); rows->next()) {
-    auto key = decode_index_key(rows->key());
+    auto key = decode_block_row_key(rows->key());
     if (!key) co_return fail(ErrorCode::kCorrupt, "a key of the block index does not decode");
     CO_TRY(Place place, decode_place(rows->value()));
     found.emplace_back(*key, place);

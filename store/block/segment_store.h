@@ -119,7 +119,6 @@ class SegmentStore {
   static std::string index_prefix(PartitionId home);
   static std::string index_key(const BlockKey& key);
   // REQUIRES: a key of the index.
-  static std::optional<BlockKey> decode_index_key(std::string_view key);
   static std::string segment_key(uint64_t segment);
   Result<std::optional<Place>> find(const BlockKey& key);
   static Result<Place> decode_place(std::string_view bytes);
