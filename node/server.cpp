@@ -212,16 +212,22 @@ Task<void> Server::serve_when_ready() {
 }
 
 // A node that was started again has its layout at once, but knows nobody yet: it answers S3 when it
-// is connected to a majority, or after a while all the same, to say 503 instead of nothing.
+// is connected to a majority and knows all their users and keys, or after a while all the same, to
+// say 503 instead of nothing.
 Task<void> Server::wait_for_peers() {
   TimePoint until = loop_.after(kPeersWithin);
   while (loop_.now() < until && !scope_.stop_requested()) {
     auto layout = cluster_->layout();
     size_t connected = 0, members = layout->current.members.size();
     for (const Member& member : layout->current.members) connected += peers_->connected(member.id);
-    if (2 * connected > members) co_return;
+    Status confirmed = fail(ErrorCode::kUnavailable);
+    if (2 * connected > members) confirmed = co_await storage_->control().confirm(until);
+    if (confirmed) co_return;
     (void)co_await scope_.sleep(loop_, 20ms);
   }
+  log_warn(
+      "serving S3 without having heard from a majority of the nodes: keys made or deleted while "
+      "this node was away are not known yet");
 }
 
 Status Server::serve_s3() {

@@ -432,6 +432,8 @@ Task<HttpResponse> Admin::keys(std::string method, std::string id, std::string b
     if (!stored) co_return error_reply(stored.error());
     co_return reply(200, to_json(*key, true));
   }
+  Status sure = co_await users.confirm(deadline());
+  if (!sure) co_return error_reply(sure.error());
   auto key = users.find(id);
   if (!key) co_return error_reply(ErrorCode::kNotFound, "there is no key " + id);
   if (method == "GET") co_return reply(200, to_json(*key, false));

@@ -71,6 +71,11 @@ struct Route {
   Need need;
 };
 
+// How long the other nodes are asked whether this one has all keys, before 503.
+inline constexpr Duration kConfirmKeys = std::chrono::seconds(4);
+// The refusal is due to what this node knows of access keys.
+bool rests_on_keys(const Error& error);
+
 // The route of a request, by method, what is addressed and which sub-resource is asked for. An
 // error: MethodNotAllowed or NotImplemented.
 Result<Route> find_route(const Call& call);

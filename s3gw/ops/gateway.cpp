@@ -99,9 +99,22 @@ static Status identify(Call& call) {
   return {};
 }
 
+bool rests_on_keys(const Error& error) {
+  return error.detail == "InvalidAccessKeyId" || error.detail == "SignatureDoesNotMatch";
+}
+
+// Nobody is refused because of what this node knows of the keys before the others have said that
+// it is all there is: it may be new, or have been away.
+static Task<Status> identify_surely(Call& call) {
+  Status known = identify(call);
+  if (known || !rests_on_keys(known.error())) co_return known;
+  CO_TRY_STATUS(co_await call.gateway.users().confirm(call.runtime().clock.after(kConfirmKeys)));
+  co_return identify(call);
+}
+
 static Reply dispatch(Call& call) {
   CO_TRY_STATUS(read_address(call));
-  CO_TRY_STATUS(identify(call));
+  CO_TRY_STATUS(co_await identify_surely(call));
   if (!call.key.empty()) {
     CO_TRY_STATUS(check_key(call, call.key));
   }

@@ -156,8 +156,12 @@ Reply post_object(Call& call) {
   std::string file_type;
   CO_TRY(PostForm form, co_await read_form(call, reader, file_type));
   AuthSettings settings{call.gateway.settings().region};
-  CO_TRY(call.who.identity,
-         authenticate_post(form, call.gateway.users(), settings, call.wall_now()));
+  auto known = authenticate_post(form, call.gateway.users(), settings, call.wall_now());
+  if (!known && rests_on_keys(known.error())) {
+    CO_TRY_STATUS(co_await call.gateway.users().confirm(call.runtime().clock.after(kConfirmKeys)));
+    known = authenticate_post(form, call.gateway.users(), settings, call.wall_now());
+  }
+  CO_TRY(call.who.identity, std::move(known));
   CO_TRY_STATUS(check_access(call, call.bucket, Need::kWrite));
   CO_TRY(PostLimits limits, check_post_policy(form, call.wall_now()));
   std::string key = field(form, "key");

@@ -113,6 +113,7 @@ Task<Status> KeyUsers::put(AccessKey key, TimePoint deadline) {
         ErrorCode::kInvalid,
         "an access key has 3 to 128 printable characters without '/' and ',', a secret 8 to 128");
   }
+  CO_TRY_STATUS(co_await tables_.confirm(deadline));
   if (tables_.get(kTable, key.access_key))
     co_return fail(ErrorCode::kAlreadyExists, "this access key exists");
   std::string sealed(kNonceBytes + key.secret_key.size() + kTagBytes, '\0');
@@ -131,6 +132,7 @@ Task<Status> KeyUsers::put(AccessKey key, TimePoint deadline) {
 }
 
 Task<Status> KeyUsers::remove(std::string access_key, TimePoint deadline) {
+  CO_TRY_STATUS(co_await tables_.confirm(deadline));
   if (!tables_.get(kTable, access_key)) co_return fail(ErrorCode::kNotFound, "no such access key");
   co_return co_await tables_.remove(kTable, std::move(access_key), deadline);
 }

@@ -21,6 +21,7 @@ class KeyUsers : public Users {
   std::optional<AccessKey> find(std::string_view access_key) const override;
   std::optional<std::string> display_name(std::string_view user_id) const override;
   std::vector<AccessKey> list() const override;
+  Task<Status> confirm(TimePoint deadline) override { return tables_.confirm(deadline); }
   Task<Status> put(AccessKey key, TimePoint deadline) override;
   Task<Status> remove(std::string access_key, TimePoint deadline) override;
 

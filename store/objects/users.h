@@ -28,6 +28,9 @@ class Users {
   virtual std::optional<AccessKey> find(std::string_view access_key) const = 0;
   virtual std::optional<std::string> display_name(std::string_view user_id) const = 0;
   virtual std::vector<AccessKey> list() const = 0;
+  // Afterwards what is not found was not there when this was called. Before anybody is refused
+  // because a key is unknown or another. Errors: kUnavailable (the other nodes do not answer).
+  virtual Task<Status> confirm(TimePoint deadline) = 0;
   // kAlreadyExists when the access key is taken, kInvalid for a malformed one.
   virtual Task<Status> put(AccessKey key, TimePoint deadline) = 0;
   virtual Task<Status> remove(std::string access_key, TimePoint deadline) = 0;  // kNotFound

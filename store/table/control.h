@@ -28,6 +28,10 @@ class ControlTables {
   virtual Task<Status> put(std::string table, std::string key, std::string value,
                            TimePoint deadline) = 0;
   virtual Task<Status> remove(std::string table, std::string key, TimePoint deadline) = 0;
+  // What get() does not show after it was not acknowledged before the call, and what it shows was
+  // not removed: this node holds what a majority of the members holds. Before a row's absence is an
+  // answer to anybody. Errors: kUnavailable (no majority of the members answers).
+  virtual Task<Status> confirm(TimePoint deadline) = 0;
   // Called after a row of `table` changed here, by whomever.
   virtual void on_change(std::string table, std::function<void(std::string_view key)> watcher) = 0;
 };

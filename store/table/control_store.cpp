@@ -16,7 +16,9 @@ namespace {
 
 constexpr Duration kSyncEvery = std::chrono::seconds(10);
 constexpr Duration kSyncTimeout = std::chrono::seconds(4);
+constexpr Duration kDigestTimeout = std::chrono::seconds(3);
 constexpr Duration kStalePause = std::chrono::milliseconds(100);
+constexpr Duration kConfirmPause = std::chrono::milliseconds(20);  // between comparisons
 constexpr size_t kRowsMax = 100000;
 constexpr size_t kPageBytesMax = 512 * kKiB;
 constexpr int kPagesMax = 1000;
@@ -216,21 +218,23 @@ Task<Status> ControlStore::merge(std::vector<rows::ControlRow> rows) {
       co_return fail(ErrorCode::kTooLarge, "the control tables are full");
     batch.put(kv_key(row.table(), row.key()), row.SerializeAsString());
     rows_[key] = std::move(row);
+    digest_.reset();
     changed.push_back(std::move(key));
   }
   if (batch.empty()) co_return co_await kv_.durable(kv_.visible_version());
   batch.use_reserve();  // few and small, and keys must be taken back on a full disk, too
-  Status written = co_await kv_.write(std::move(batch));
+  // Who looks now sees the rows; so whoever watches must not learn of them later than the digest.
   for (const RowKey& key : changed) {
     for (size_t i = 0; i < watchers_.size(); ++i) {
       if (watchers_[i].first == key.first) watchers_[i].second(key.second);
     }
   }
-  co_return written;
+  co_return co_await kv_.write(std::move(batch));
 }
 
 // The order of rows is fixed, so equal tables have equal digests.
 uint64_t ControlStore::digest() const {
+  if (digest_) return *digest_;
   uint64_t digest = 0;
   for (const auto& [key, row] : rows_) {
     std::string text = place_of(key.first, key.second);
@@ -240,6 +244,7 @@ uint64_t ControlStore::digest() const {
     writer.raw(row.node());
     digest = XXH3_64bits_withSeed(text.data(), text.size(), digest);
   }
+  digest_ = digest;
   return digest;
 }
 
@@ -276,12 +281,15 @@ Task<Result<PeerMessage>> ControlStore::serve(NodeId from, PeerMessage request) 
       CO_TRY_STATUS(co_await merge(std::move(rows)));
       co_return reply;
     }
-    case rows::ControlMessage::DIGEST:
-      if (message.epoch() > (topology_.layout() ? topology_.layout()->epoch : 0))
+    case rows::ControlMessage::DIGEST: {
+      const uint32_t epoch = topology_.layout() ? topology_.layout()->epoch : 0;
+      if (message.epoch() > epoch)
         co_return fail(ErrorCode::kUnavailable, "this node has not adopted that layout yet");
+      message.set_epoch(epoch);
       message.set_digest(digest());
       reply.head = message.SerializeAsString();
       co_return reply;
+    }
     case rows::ControlMessage::PULL:
       reply.head = page_after(message.after()).SerializeAsString();
       co_return reply;
@@ -296,11 +304,17 @@ Task<Status> ControlStore::sync_with(NodeId peer, uint32_t epoch) {
   PeerMessage message;
   message.head = ask.SerializeAsString();
   CO_TRY(PeerMessage reply, co_await peers_.call(peer, PeerService::kControl, std::move(message),
-                                                 runtime_.clock.after(kSyncTimeout)));
+                                                 runtime_.clock.after(kDigestTimeout)));
   rows::ControlMessage answer;
   if (!answer.ParseFromString(reply.head))
     co_return fail(ErrorCode::kInvalid, "a control message does not decode");
-  if (answer.digest() == digest()) co_return Status();
+  Status same_epoch;
+  if (epoch != 0 && answer.epoch() != epoch)
+    same_epoch = fail(ErrorCode::kUnavailable, "the other node has adopted a later layout");
+  if (answer.digest() == digest()) {
+    CO_TRY_STATUS(co_await kv_.durable(kv_.visible_version()));
+    co_return same_epoch;
+  }
   ask.set_kind(rows::ControlMessage::PULL);
   for (int pages = 0; pages < kPagesMax; ++pages) {
     PeerMessage pull;
@@ -313,6 +327,59 @@ Task<Status> ControlStore::sync_with(NodeId peer, uint32_t epoch) {
     CO_TRY_STATUS(co_await merge(std::move(rows)));
     if (!answer.more()) break;
     ask.set_after(answer.after());
+  }
+  co_return same_epoch;
+}
+
+// ---- is this all?
+
+Task<void> ControlStore::sync_into(NodeId peer, uint32_t epoch, std::vector<NodeId>& same) {
+  Status synced = co_await sync_with(peer, epoch);
+  if (synced) same.push_back(peer);
+}
+
+// A row that was acknowledged is on a majority of the members, of both sets while joint. A majority
+// that answers under this epoch shares a member with it: had the layout changed before the row was
+// written, that majority would have adopted the change.
+Task<Status> ControlStore::compare_with_majority() {
+  std::shared_ptr<const LayoutState> layout = topology_.layout();
+  if (!layout) co_return fail(ErrorCode::kUnavailable, "this node has not joined the cluster yet");
+  const ReplicaSets sets = member_sets(*layout);
+  std::vector<NodeId> same;
+  Scope asking;
+  for (const NodeId& member : sets.all()) {
+    if (member == peers_.self()) same.push_back(member);
+    if (member == peers_.self() || !topology_.alive(member)) continue;
+    asking.spawn(sync_into(member, layout->epoch, same));
+  }
+  co_await asking.join();
+  if (sets.quorum(same) && topology_.layout()->epoch == layout->epoch) co_return Status();
+  co_return fail(ErrorCode::kUnavailable,
+                 "too few nodes answer to know whether this node has all users and keys");
+}
+
+Task<Status> ControlStore::confirm(TimePoint deadline) {
+  // A comparison under way may have passed by what this call is about.
+  const uint64_t need = rounds_.begun + 1;
+  while (rounds_.good < need) {
+    if (rounds_.ended >= need) co_return rounds_.failure;
+    if (rounds_.begun > rounds_.ended) {
+      std::shared_ptr<Event> over = rounds_.over;
+      bool in_time = co_await over->wait_until(runtime_.clock, deadline);
+      if (!in_time)
+        co_return fail(ErrorCode::kUnavailable, "the other nodes do not answer in time");
+      continue;
+    }
+    ++rounds_.begun;
+    std::shared_ptr<Event> over = rounds_.over = std::make_shared<Event>();
+    if (runtime_.clock.now() < rounds_.not_before)
+      co_await runtime_.clock.sleep(rounds_.not_before - runtime_.clock.now());
+    Status done = co_await compare_with_majority();
+    rounds_.not_before = runtime_.clock.after(kConfirmPause);
+    rounds_.ended = rounds_.begun;
+    if (done) rounds_.good = rounds_.begun;
+    rounds_.failure = std::move(done);
+    over->set();
   }
   co_return Status();
 }

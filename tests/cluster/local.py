@@ -195,9 +195,14 @@ class LocalCluster:
 
     def client(self, k, timeout=20, connections=80, **config):
         """A boto3 client of node K that tries once."""
+        return self.client_of(self.env["AWS_ACCESS_KEY_ID"], self.env["AWS_SECRET_ACCESS_KEY"], k, timeout, connections,
+                              **config)
+
+    def client_of(self, access_key, secret_key, k, timeout=20, connections=80, **config):
+        """Likewise, of another user."""
         return boto3.client(
-            "s3", endpoint_url=self.endpoint(k), aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"], region_name=self.env["AWS_REGION"],
+            "s3", endpoint_url=self.endpoint(k), aws_access_key_id=access_key, aws_secret_access_key=secret_key,
+            region_name=self.env["AWS_REGION"],
             config=botocore.config.Config(
                 retries={"total_max_attempts": 1}, connect_timeout=timeout, read_timeout=timeout,
                 max_pool_connections=connections, s3={"addressing_style": "path"}, **config))

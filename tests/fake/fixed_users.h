@@ -34,6 +34,7 @@ class FixedUsers : public Users {
     for (const auto& [access, key] : keys_) all.push_back(key);
     return all;
   }
+  Task<Status> confirm(TimePoint) override { co_return Status(); }
   Task<Status> put(AccessKey key, TimePoint) override {
     keys_[key.access_key] = std::move(key);
     co_return Status();
