@@ -15,6 +15,9 @@ import botocore.config
 import botocore.exceptions
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(os.path.join(TREE, "deploy"))
+import local_netns  # noqa: E402
+
 LONG = max(1, int(os.environ.get("COVEY_LONG", "1")))  # multiplies the rounds
 PORTS = range(26000, 30000)
 SETTLES_WITHIN_S = 120  # nothing takes this long: a bound that ends a test that would wait for ever
@@ -71,13 +74,18 @@ def status_of(error):
 
 
 class LocalCluster:
-    def __init__(self, name, nodes=3, settings=(), ports=PORTS):
+    def __init__(self, name, nodes=3, zones=None, settings=(), ports=PORTS, netns=False):
+        """With `netns` each node has a network namespace of its own, so that links can be cut (nemesis.py)."""
         self.dir = tempfile.mkdtemp(prefix=f"covey-{name}-")
-        self.base, self.ports_lock = take_ports(ports)
+        self.base, self.ports_lock = (3900, None) if netns else take_ports(ports)
+        self.netns = netns
+        self.network = ""
         self.nodes = range(1, nodes + 1)
+        self.zones = zones or nodes
         self.settings = settings
         self.env = {}
         self.mounts = []
+        self.keep = False  # the folder, after down()
 
     def tool(self, command, *args):
         done = subprocess.run(
@@ -88,13 +96,21 @@ class LocalCluster:
         return done.stdout
 
     def up(self):
-        options = ["--nodes", str(len(self.nodes)), "--zones", str(len(self.nodes)), "--s3-port", str(self.base)]
+        options = ["--nodes", str(len(self.nodes)), "--zones", str(self.zones), "--s3-port", str(self.base)]
+        options += ["--netns"] if self.netns else []
         for line in self.settings:
             options += ["--set", line]
         self.tool("up", *options)
         with open(os.path.join(self.dir, "cluster.env")) as f:
             self.env = dict(line.rstrip("\n").split("=", 1) for line in f)
+        with open(os.path.join(self.dir, "cluster.json")) as f:
+            self.network = json.load(f).get("network", "")
         return self
+
+    @property
+    def links(self):
+        """What cuts and heals the links between nodes. REQUIRES: netns, up."""
+        return local_netns.Netns(self.dir, self.network)
 
     def down(self):
         """Stops whatever runs of it, whatever state it is in, and removes it. A node that does not stop is a failure."""
@@ -107,8 +123,9 @@ class LocalCluster:
         self.kill_all()
         for mount in self.mounts:
             subprocess.run(["umount", "-l", mount], check=False)
-        self.ports_lock.close()
-        if not os.environ.get("COVEY_KEEP"):
+        if self.ports_lock:
+            self.ports_lock.close()
+        if not self.keep and not os.environ.get("COVEY_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)
         if trouble:
             raise trouble
@@ -163,14 +180,26 @@ class LocalCluster:
         self.tool("wipe", str(k))
 
     def heal(self):
-        """Every node runs and every node says that the cluster is healthy."""
+        """Every node runs, hears every other one and says that the cluster is healthy."""
+        if self.network:
+            self.links.heal(self.nodes)
         for k in self.nodes:
             if not self.pid(k):
                 if len([p for p in self.pids() if p]) == 0:
                     self.up()
                 else:
                     self.start(k)
+            self.resume(k)
         self.wait_healthy()
+
+    def pause(self, k):
+        """The node hangs: SIGSTOP."""
+        if pid := self.pid(k):
+            os.kill(pid, signal.SIGSTOP)
+
+    def resume(self, k):
+        if pid := self.pid(k):
+            os.kill(pid, signal.SIGCONT)
 
     def covey(self, k, *args, stdin="", timeout=60):
         binary = os.environ.get("COVEY", os.path.join(TREE, "build", "release", "node", "covey"))
@@ -188,9 +217,14 @@ class LocalCluster:
             wait_until(f"node {k} says that the cluster is healthy", lambda k=k: self.status(k).get("healthy"))
 
     def endpoint(self, k):
-        return f"http://127.0.0.1:{self.base + k - 1}"
+        return f"http://{self.host(k)}:{self.port(k)}"
+
+    def host(self, k):
+        return f"{self.network}.{k}" if self.netns else "127.0.0.1"
 
     def port(self, k, what="s3"):
+        if self.netns:
+            return self.base + {"s3": 0, "gossip": 1, "rpc": 2, "admin": 3}[what]
         return self.base + {"s3": k - 1, "gossip": 100 + k, "rpc": 200 + k, "admin": 300 + k}[what]
 
     def client(self, k, timeout=20, connections=80, **config):
