@@ -139,7 +139,10 @@ Task<Result<LayoutReply>> LayoutRegister::vote(LayoutRequest request, uint32_t e
   CO_TRY(LayoutVote mine, load_vote(kv_, epoch));
   counter_ = std::max(counter_, request.ballot.counter);
   LayoutReply reply;
-  if (request.ballot < mine.promised) {
+  // Nobody prepares one ballot twice: a proposer that was started again counts from the beginning,
+  // and would offer another value under a ballot that it has used.
+  bool again = request.ask == LayoutAsk::kPrepare && request.ballot == mine.promised;
+  if (request.ballot < mine.promised || again) {
     reply.answer = LayoutAnswer::kNo;
     reply.ballot = mine.promised;
     co_return reply;

@@ -37,6 +37,8 @@ Task<void> Cluster::lead() {
   if (now < lead_.next_report) co_return;
   lead_.next_report = now + kReportEvery;
   if (!lead_.asked_empty) lead_.empty = co_await old_members_empty();
+  // Each time others were asked the change may have ended meanwhile.
+  if (register_.state()->epoch != lead_.epoch || scope_.stop_requested()) co_return;
   co_await collect_reports();
   if (register_.state()->epoch != lead_.epoch || scope_.stop_requested()) co_return;
 

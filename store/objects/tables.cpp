@@ -172,7 +172,16 @@ Result<RegisterTable::Write> HeadTable::apply(const std::optional<std::string>& 
   TRY_STATUS(check_write_conditions(want.conditions(), now ? &*now : nullptr));
   Write write;
   switch (want.kind()) {
-    case rows::HeadMutation::PUT: write.row = std::move(*want.mutable_row()); return write;
+    case rows::HeadMutation::PUT: {
+      write.row = std::move(*want.mutable_row());
+      if (blind(mutation)) return write;
+      // Whoever finishes a Complete later must see what stood here (complete.cpp).
+      TRY(auto head, parse<rows::HeadRow>(write.row, "head row"));
+      head.set_conditional(true);
+      head.set_replaced(now ? now->version() : "");
+      write.row = head.SerializeAsString();
+      return write;
+    }
     case rows::HeadMutation::DELETE: write.tombstone = true; return write;
     case rows::HeadMutation::TAGS:
       if (!now) return fail(ErrorCode::kNoSuchKey, "no such object");

@@ -137,6 +137,14 @@ void SimDisk::crash_with(Rng* rng) {
 void SimDisk::crash(Rng& rng) { crash_with(&rng); }
 void SimDisk::crash_dropping_all() { crash_with(nullptr); }
 
+void SimDisk::wipe() {
+  crash_with(nullptr);
+  entries_.clear();
+  durable_entries_.clear();
+  folders_ = {"", "/", "."};
+  faults = SimDiskFaults();
+}
+
 void SimDisk::count_write() {
   ++writes_started_;
   if (crash_countdown_ == UINT64_MAX || crash_countdown_-- > 0) return;

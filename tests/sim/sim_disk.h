@@ -53,6 +53,8 @@ class SimDisk : public Disk {
   void crash_dropping_all();
   // The process is killed: what it wrote is still there, though not durable.
   void halt() { crash_countdown_ = UINT64_MAX, ++crashes_; }
+  // Another disk takes its place, an empty one.
+  void wipe();
   // Power loss when `writes` more write or sync operations have started; UINT64_MAX: never.
   void crash_after(uint64_t writes) { crash_countdown_ = writes; }
   // Called when crash_after() has come true.

@@ -33,7 +33,7 @@ Task<void> Faults::run(Scope& scope) {
 void Faults::mend() {
   for (auto& node : world_.nodes) {
     if (rng_.chance(0.3)) node->host.disk.faults = SimDiskFaults{};
-    if (!node->off() || rng_.chance(0.4)) continue;
+    if (!node->off() || !node->in_service || rng_.chance(0.4)) continue;
     node->host.disk.faults = SimDiskFaults{};
     world_.trace.line("n{} is started", node->number);
     node->start();
@@ -44,15 +44,16 @@ void Faults::mend() {
 }
 
 void Faults::strike(Fault fault) {
-  SimNode& node = *world_.nodes[rng_.below(world_.nodes.size())];
-  SimNode& other = *world_.nodes[rng_.below(world_.nodes.size())];
+  std::vector<SimNode*> nodes = world_.in_service();
+  SimNode& node = *nodes[rng_.below(nodes.size())];
+  SimNode& other = *nodes[rng_.below(nodes.size())];
   world_.trace.line("fault: {} n{} n{}", fault_name(fault), node.number, other.number);
   switch (fault) {
     case Fault::kPower: return node.crash(SimNode::Crash::kPower);
     case Fault::kPowerHard: return node.crash(SimNode::Crash::kPowerDroppingAll);
     case Fault::kPowerLater: return node.host.disk.crash_after(rng_.below(30));
     case Fault::kPowerAll:
-      for (auto& each : world_.nodes) each->crash(SimNode::Crash::kPower);
+      for (SimNode* each : nodes) each->crash(SimNode::Crash::kPower);
       return;
     case Fault::kKill: return node.crash(SimNode::Crash::kProcess);
     case Fault::kRestart: return restarts_.spawn(restart(node));
@@ -117,7 +118,7 @@ void Faults::flip_bits(SimNode& node) {
 
 Task<void> Faults::restart(SimNode& node) {
   co_await node.stop();
-  if (node.off()) node.start();
+  if (node.off() && node.in_service) node.start();
 }
 
 }  // namespace covey::sim

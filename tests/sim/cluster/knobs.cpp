@@ -16,6 +16,10 @@ constexpr const char* kNames[] = {
     "bad-read", "full-disk",   "bit-flip",    "misdirect", "clock-jump", "clock-drift"};
 static_assert(std::size(kNames) == static_cast<size_t>(Fault::kCount));
 
+constexpr const char* kChanges[] = {"join",    "drain", "return",   "remove-dead",
+                                    "replace", "zone",  "capacity", "revert"};
+static_assert(std::size(kChanges) == static_cast<size_t>(Change::kCount));
+
 SimNetworkFaults draw_network(SimRng& rng) {
   SimNetworkFaults network;
   network.delay_max = rng.chance(0.5) ? milliseconds(2) : milliseconds(2 + rng.below(60));
@@ -33,14 +37,44 @@ bool possible(Fault fault, const Knobs& knobs) {
   return knobs.nodes > 1 || (!silent && !link);
 }
 
+size_t draw_nodes(SimRng& rng) {
+  uint64_t dice = rng.below(100);
+  if (dice < 70) return 3;
+  return dice < 78 ? 1 : dice < 84 ? 2 : dice < 90 ? 4 : 5;
+}
+
+// A third of all seeds changes the layout, and then takes longer.
+void draw_changes(SimRng rng, const std::string& only, Knobs& knobs) {
+  auto named = std::find(std::begin(kChanges), std::end(kChanges), only);
+  bool one = named != std::end(kChanges), drawn = rng.chance(0.35);
+  if (one || only == "layout") drawn = true;
+  if (!one && !only.empty() && only != "layout") return;
+  if (!drawn) return;
+  for (size_t i = 0, count = 1 + rng.below(4); i < count; ++i) {
+    auto which = static_cast<Change>(rng.below(std::size(kChanges)));
+    if (one) which = static_cast<Change>(named - std::begin(kChanges));
+    // Before anything else there is nothing to return from or to take back.
+    bool second = which == Change::kReturn || which == Change::kRevert;
+    if (i == 0 && second) knobs.changes.push_back(rng.chance(0.5) ? Change::kDrain : Change::kJoin);
+    knobs.changes.push_back(which);
+  }
+  knobs.machines = knobs.nodes + 1 + rng.below(2);
+  knobs.operations = 15 + rng.below(15);
+  knobs.think_max = milliseconds(300 + rng.below(4000));
+  // Most begin while the clients are at work, whose faults last half of the time.
+  auto busy = knobs.think_max * static_cast<int64_t>(knobs.operations) / 2;
+  knobs.change_pause_max = 2 * busy / static_cast<int64_t>(knobs.changes.size());
+}
+
 }  // namespace
 
+const char* change_name(Change change) { return kChanges[static_cast<size_t>(change)]; }
 const char* fault_name(Fault fault) { return kNames[static_cast<size_t>(fault)]; }
 
 Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   SimRng rng = SimRng(seed).split("knobs");
   Knobs knobs;
-  knobs.nodes = rng.chance(0.08) ? 1 : 3;
+  knobs.nodes = knobs.machines = draw_nodes(rng);
   knobs.zones = rng.chance(0.7) ? knobs.nodes : 1;
   knobs.partitions = rng.chance(0.5) ? 4 : 16;
   knobs.clients = 2 + rng.below(4);
@@ -51,6 +85,7 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   knobs.huge = rng.chance(0.1) ? 0.1 : 0;
   knobs.reclaim = rng.chance(0.3);
   knobs.victim = rng.below(knobs.nodes);
+  draw_changes(rng.split("changes"), only, knobs);
   // From a fault every other operation to one in a while.
   auto pace = 0.2 + 0.1 * static_cast<double>(rng.below(30));
   auto think = static_cast<double>(knobs.think_max.count());
@@ -77,7 +112,10 @@ std::string Knobs::describe() const {
       network.duplicate, network.straggle,
       std::chrono::duration_cast<microseconds>(network.delay_max).count());
   for (Fault fault : faults) text += fmt::format(" {}", fault_name(fault));
-  return text + (faults.empty() ? " none" : "");
+  if (faults.empty()) text += " none";
+  if (!changes.empty()) text += fmt::format("; {} machines, changes:", machines);
+  for (Change change : changes) text += fmt::format(" {}", change_name(change));
+  return text;
 }
 
 }  // namespace covey::sim

@@ -36,9 +36,24 @@ enum class Fault : uint8_t {
 };
 const char* fault_name(Fault fault);
 
+// What operators do to a cluster that is in use.
+enum class Change : uint8_t {
+  kJoin,        // another machine comes
+  kDrain,       // a node is to go, and gives up what it has first
+  kReturn,      // one that has gone comes back
+  kRemoveDead,  // a machine burns down, or seems to, and its node is removed
+  kReplace,     // a machine loses all it had, and comes back as another node with its old name
+  kZone,        // a node moves to another zone
+  kCapacity,    // a node gets a larger or a smaller disk
+  kRevert,      // a change under way is taken back
+  kCount,
+};
+const char* change_name(Change change);
+
 struct Knobs {
   // ---- the cluster
   size_t nodes = 3;
+  size_t machines = 3;  // with those that may come later
   size_t zones = 3;
   uint32_t partitions = 8;
   // ---- the load
@@ -54,9 +69,13 @@ struct Knobs {
   SimNetworkFaults network;  // all the time: loss, duplication, delay (and so reordering)
   std::vector<Fault> faults;
   Duration calm_max = std::chrono::milliseconds(1500);  // between two faults
-  size_t victim = 0;  // the machine whose disk goes bad silently: other copies stay good
+  size_t victim = 0;  // the machine whose disk goes bad silently or is lost: other copies stay good
+  // ---- how the layout changes
+  std::vector<Change> changes;  // one after the other
+  Duration change_pause_max{};
 
-  // `only`: a name of a fault, to see it alone; empty: as the seed says.
+  // `only`: a name of a fault or a change, to see it alone ("layout": all changes, "network": loss,
+  // delay and the like); empty: as the seed says.
   static Knobs draw(uint64_t seed, const std::string& only);
   std::string describe() const;
 };

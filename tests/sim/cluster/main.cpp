@@ -132,6 +132,7 @@ int run(const Args& args) {
 
 int main(int argc, char** argv) {
   if (sodium_init() < 0) return 2;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // a crash shows what came before it
   covey::set_log_level("off");
   return covey::sim::run(covey::sim::parse(argc, argv));
 }

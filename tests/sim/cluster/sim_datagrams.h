@@ -14,11 +14,15 @@ namespace covey::sim {
 inline Address gossip_address(size_t number) {
   return {"10.0.0." + std::to_string(number + 1), 3901};
 }
-inline NodeId node_id(size_t number) {
+// The id of the `life`-th node on machine `number`. `rank` comes first: the lowest id leads.
+inline NodeId node_id(uint8_t rank, size_t number, size_t life) {
   NodeId id;
-  id.bytes[0] = static_cast<uint8_t>(number + 1);
+  id.bytes[0] = rank;
+  id.bytes[1] = static_cast<uint8_t>(number + 1);
+  id.bytes[2] = static_cast<uint8_t>(life);
   return id;
 }
+inline size_t machine_of(const NodeId& id) { return id.bytes[1] - 1u; }
 
 // The wires: who listens at the moment. One per simulation, beside the SimNetwork.
 class SimDatagrams;
@@ -34,8 +38,8 @@ class SimWires {
 
 class SimDatagrams final : public Datagrams {
  public:
-  SimDatagrams(SimWires& wires, size_t number)
-      : wires_(wires), self_(node_id(number)), address_(gossip_address(number)) {
+  SimDatagrams(SimWires& wires, NodeId self)
+      : wires_(wires), self_(self), address_(gossip_address(machine_of(self))) {
     wires_.open_[address_] = this;
   }
   ~SimDatagrams() override { down(); }

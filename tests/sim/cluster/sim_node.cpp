@@ -13,11 +13,12 @@ constexpr uint64_t kSimSegmentBytes = 4 * kMiB;
 }  // namespace
 
 Incarnation::Incarnation(SimNode& node)
-    : node_(node), runtime_(node.host.runtime()), disk_crashes_(node.host.disk.crashes()) {}
+    : node_(node),
+      id_(node.id),
+      runtime_(node.host.runtime()),
+      disk_crashes_(node.host.disk.crashes()) {}
 
 bool Incarnation::disk_gone() const { return node_.host.disk.crashes() != disk_crashes_; }
-
-size_t Incarnation::number() const { return node_.number; }
 
 MemberMeta Incarnation::meta() const {
   MemberMeta meta;
@@ -27,8 +28,8 @@ MemberMeta Incarnation::meta() const {
   meta.gossip = gossip_address(node_.number);
   meta.rpc = {meta.gossip.host, 3902};
   meta.s3 = {meta.gossip.host, 3900};
-  meta.capacity_bytes = kSimCapacity;
-  meta.free_bytes = kSimCapacity / 2;
+  meta.capacity_bytes = node_.capacity_bytes;
+  meta.free_bytes = node_.capacity_bytes / 2;
   return meta;
 }
 
@@ -60,12 +61,13 @@ void Incarnation::start_gossip() {
                         node_.secret.bytes.size());
   options.boot = boot_;
   options.swim.config = *SwimConfig::profile(node_.config.gossip_profile);
-  options.swim.self = node_.id;
+  options.swim.self = id_;
   options.swim.meta = meta();
   options.swim.incarnation = boot_ << 20;
-  for (const std::string& seed : node_.config.seeds)
-    options.swim.seeds.push_back({seed, gossip_address(0).port});
-  datagrams_ = std::make_unique<SimDatagrams>(node_.wires, node_.number);
+  // Also of a node without seeds: after its first start it knows its peers.
+  for (size_t i = 0; i < node_.place.machines; ++i)
+    if (i != node_.number) options.swim.seeds.push_back(gossip_address(i));
+  datagrams_ = std::make_unique<SimDatagrams>(node_.wires, id_);
   gossip_ = std::make_unique<Gossip>(std::move(options), runtime_.loop, runtime_.clock, *datagrams_,
                                      runtime_.rng);
   gossip_->on_change([this] {
@@ -92,7 +94,7 @@ Task<Status> Incarnation::open_cluster() {
   ClusterOptions options;
   options.meta = meta();
   options.has_seeds = !node_.config.seeds.empty();
-  options.partitions = node_.partitions;
+  options.partitions = node_.place.partitions;
   cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
   StorageTuning tuning;
   tuning.segment_bytes = kSimSegmentBytes;
@@ -118,7 +120,7 @@ Task<Status> Incarnation::open_cluster() {
 
 Task<Status> Incarnation::boot() {
   CO_TRY_STATUS(co_await open_metadata());
-  peers_ = std::make_unique<SimPeers>(node_.net, node_.id, runtime_.clock);
+  peers_ = std::make_unique<SimPeers>(node_.net, id_, runtime_.clock);
   start_gossip();
   CO_TRY_STATUS(co_await open_cluster());
   peers_->up();
@@ -162,16 +164,18 @@ Task<void> Incarnation::wind_up(bool in_order) {
 }
 
 SimNode::SimNode(SimNetwork& the_net, SimWires& the_wires, SimRng& rng, Trace& the_trace,
-                 size_t the_number, size_t zones, uint32_t the_partitions)
+                 Place the_place)
     : net(the_net),
       wires(the_wires),
-      host(the_net.loop(), rng, "n" + std::to_string(the_number)),
+      host(the_net.loop(), rng, "n" + std::to_string(the_place.number)),
       trace(the_trace),
-      id(node_id(the_number)),
-      number(the_number),
-      partitions(the_partitions) {
+      number(the_place.number),
+      place(the_place),
+      capacity_bytes(kSimCapacity),
+      rank_(static_cast<uint8_t>(rng.split("rank " + std::to_string(number)).below(256))) {
+  id = node_id(rank_, number, 1);
   config.name = "n" + std::to_string(number);
-  config.zone = "z" + std::to_string(number % zones);
+  config.zone = "z" + std::to_string(number % place.zones);
   config.meta_dir = "/meta";
   config.data_dirs = {"/data"};
   config.gossip_profile = "lan";
@@ -183,8 +187,19 @@ SimNode::SimNode(SimNetwork& the_net, SimWires& the_wires, SimRng& rng, Trace& t
   };
 }
 
+void SimNode::wipe() {
+  CHECK(off());
+  host.disk.wipe();
+  rows = MemoryRows();
+  id = node_id(rank_, number, life_ + 1);
+  // It must not found a cluster of its own.
+  if (config.seeds.empty()) config.seeds = {gossip_address(number + 1).host};
+  trace.line("n{} is wiped", number);
+}
+
 void SimNode::start() {
   CHECK(off());
+  life_ = id.bytes[2];
   now_ = std::make_shared<Incarnation>(*this);
   all_.push_back(now_);
   scope_.spawn(run(now_));

@@ -1,5 +1,6 @@
 // SimNode: one machine of a simulated cluster with everything a node runs below HTTP, wired as
-// node/server.cpp does it. The machine outlives its processes ("incarnations").
+// node/server.cpp does it. The machine outlives its processes ("incarnations"), and a node: once it
+// was wiped, the next process is another one.
 #pragma once
 
 #include <functional>
@@ -39,7 +40,8 @@ class Incarnation final : public PeerHandler {
   void die();
   bool booting = true;
   bool winding_up() const { return winding_up_; }
-  size_t number() const;
+  const NodeId& id() const { return id_; }
+  size_t number() const { return machine_of(id_); }
   Clock& clock() { return runtime_.clock; }
   ObjectStore& objects() { return storage_->objects(); }
   Storage& storage() { return *storage_; }
@@ -60,6 +62,7 @@ class Incarnation final : public PeerHandler {
   MemberMeta meta() const;
 
   SimNode& node_;
+  const NodeId id_;
   Runtime runtime_;
   bool dead_ = false, serving_ = false, winding_up_ = false, cluster_started_ = false;
   uint64_t boot_ = 0, disk_crashes_ = 0;
@@ -77,15 +80,24 @@ class Incarnation final : public PeerHandler {
 
 class SimNode {
  public:
-  SimNode(SimNetwork& net, SimWires& wires, SimRng& rng, Trace& trace, size_t number, size_t zones,
-          uint32_t partitions);
+  struct Place {
+    size_t number = 0;    // of `machines`
+    size_t machines = 0;  // those that there may ever be
+    size_t zones = 0;
+    uint32_t partitions = 0;
+  };
+  SimNode(SimNetwork& net, SimWires& wires, SimRng& rng, Trace& trace, Place place);
 
   // Switches the machine on. REQUIRES: it is off.
   void start();
+  // Everything on its disk is gone, its identity too. REQUIRES: it is off.
+  void wipe();
   enum class Crash { kPower, kPowerDroppingAll, kProcess };
   void crash(Crash how);
   // Ends the process as SIGTERM does.
   Task<void> stop();
+  // How many nodes there have been on this machine; 0: it was never switched on.
+  size_t life() const { return life_; }
   bool off() const { return now_ == nullptr; }
   bool serving() const { return now_ && now_->serving(); }
   // nullptr while off.
@@ -101,8 +113,11 @@ class SimNode {
   SimHost host;
   Trace& trace;
   NodeId id;
-  size_t number;
-  uint32_t partitions;
+  const size_t number;
+  const Place place;
+  bool in_service = false;  // it runs, or whoever mends things starts it
+  bool wanted = false;      // as a member
+  uint64_t capacity_bytes;
   Config config;
   ClusterSecret secret;
   MemoryRows rows;  // what LMDB holds
@@ -112,6 +127,8 @@ class SimNode {
   Task<void> run(std::shared_ptr<Incarnation> one);
   Task<void> bury(std::shared_ptr<Incarnation> one);
 
+  uint8_t rank_;
+  size_t life_ = 0;
   std::shared_ptr<Incarnation> now_;
   std::vector<std::shared_ptr<Incarnation>> all_;
   Scope scope_;

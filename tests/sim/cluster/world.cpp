@@ -4,6 +4,8 @@
 
 #include "tests/sim/cluster/client.h"
 #include "tests/sim/cluster/faults.h"
+#include "tests/sim/cluster/operator.h"
+#include "tests/sim/cluster/placement.h"
 
 namespace covey::sim {
 namespace {
@@ -16,6 +18,9 @@ constexpr Duration kHealWithin = 5min;
 constexpr Duration kSettle = 10s;
 constexpr Duration kReclaimWithin = 3min;
 constexpr Duration kConvergeWithin = 3min;
+// A change waits for members that are away, and starts anew when it was taken back.
+constexpr Duration kChangeWithin = 15min;
+constexpr Duration kChangeLook = 1s;
 
 }  // namespace
 
@@ -29,11 +34,12 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
   trace.line("seed {}: {}", seed, knobs.describe());
   net.on_arrival(
       [this](const NodeId& from, const NodeId& to, uint8_t service, std::string_view head) {
-        trace.message(from.bytes[0] - 1u, to.bytes[0] - 1u, service, head);
+        trace.message(machine_of(from), machine_of(to), service, head);
       });
-  for (size_t i = 0; i < knobs.nodes; ++i) {
-    nodes.push_back(
-        std::make_unique<SimNode>(net, wires, rng, trace, i, knobs.zones, knobs.partitions));
+  for (size_t i = 0; i < knobs.machines; ++i) {
+    SimNode::Place place{i, knobs.machines, knobs.zones, knobs.partitions};
+    nodes.push_back(std::make_unique<SimNode>(net, wires, rng, trace, place));
+    nodes.back()->in_service = nodes.back()->wanted = i < knobs.nodes;
     if (knobs.reclaim) nodes.back()->config.reclaim_delay = 30s;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
   }
@@ -67,25 +73,49 @@ void World::saw_object(const std::string& key, const ObjectInfo& info, int id) {
   history.saw(key, info.etag);
 }
 
+std::vector<SimNode*> World::in_service() const {
+  std::vector<SimNode*> some;
+  for (auto& node : nodes)
+    if (node->in_service) some.push_back(node.get());
+  CHECK(!some.empty());
+  return some;
+}
+
 bool World::run() {
-  if (form() && work() && heal()) last_checks();
+  if (form()) {
+    Operator admin(*this, rng.split("operator"));
+    Scope changes;
+    changes.spawn(admin.run(changes));
+    if (!knobs.changes.empty()) changes.spawn(admin.keep(changes));
+    work(true);
+    bool healthy = heal();
+    if (healthy && !knobs.changes.empty()) {
+      work(false);
+      end_changes(admin);
+    }
+    changes.request_stop();
+    bool ended = loop.run_until([&] { return changes.running() == 0; }, kWorkWithin);
+    CHECK(ended);
+    if (healthy && good_) last_checks();
+  }
   end();
   check_histories();
   trace.line("hash {:016x}", trace.hash());
   return good_;
 }
 
+bool World::formed() const {
+  for (SimNode* node : in_service()) {
+    if (!node->serving()) return false;
+    auto state = node->now()->cluster().layout();
+    if (state->joint() || state->current.members.size() != knobs.nodes) return false;
+  }
+  return true;
+}
+
 bool World::form() {
-  for (auto& node : nodes) node->start();
-  auto formed = [this] {
-    for (auto& node : nodes) {
-      if (!node->serving()) return false;
-      auto state = node->now()->cluster().layout();
-      if (state->joint() || state->current.members.size() != nodes.size()) return false;
-    }
-    return true;
-  };
-  if (!loop.run_until(formed, kFormWithin)) {
+  for (SimNode* node : in_service()) node->start();
+  if (!loop.run_until([this] { return formed(); }, kFormWithin)) {
     complain("the cluster does not form");
     return false;
   }
@@ -96,7 +126,7 @@ bool World::form() {
   return made.has_value();
 }
 
-bool World::work() {
+void World::work(bool with_faults) {
   std::vector<std::unique_ptr<Client>> clients;
   Scope scope;
   for (size_t i = 0; i < knobs.clients; ++i) {
@@ -105,13 +135,12 @@ bool World::work() {
   }
   Faults trouble(*this, rng.split("faults"));
   Scope faults;
-  faults.spawn(trouble.run(faults));
+  if (with_faults) faults.spawn(trouble.run(faults));
   bool ended = loop.run_until([&] { return scope.running() == 0; }, kWorkWithin);
   CHECK(ended);  // each operation has a deadline
   faults.request_stop();
   ended = loop.run_until([&] { return faults.running() == 0; }, kWorkWithin);
   CHECK(ended);
-  return true;
 }
 
 bool World::heal() {
@@ -120,10 +149,11 @@ bool World::heal() {
   for (auto& node : nodes) {
     node->host.disk.faults = SimDiskFaults{};
     node->host.disk.crash_after(UINT64_MAX);
-    if (node->off()) node->start();
+    if (node->off() && node->in_service) node->start();
   }
   auto healthy = [this] {
-    return std::all_of(nodes.begin(), nodes.end(), [](auto& node) { return node->serving(); });
+    std::vector<SimNode*> up = in_service();
+    return std::all_of(up.begin(), up.end(), [](SimNode* node) { return node->serving(); });
   };
   if (!loop.run_until(healthy, kHealWithin)) {
     complain("a node does not serve after the faults ended");
@@ -134,9 +164,16 @@ bool World::heal() {
   return true;
 }
 
+void World::end_changes(const Operator& admin) {
+  TimePoint until = loop.after(kChangeWithin);
+  while (!admin.conforms() && loop.now() < until) loop.run_for(kChangeLook);
+  trace.line("the layout is as wanted: {}", admin.conforms());
+  if (!admin.conforms()) complain("a change of the layout does not end: " + admin.why_not());
+}
+
 Task<void> World::look_at_everything() {
   Client last(*this, 99, rng.split("last"));
-  for (auto& node : nodes) {
+  for (SimNode* node : in_service()) {
     std::shared_ptr<Incarnation> at = node->now();
     if (!at) co_return complain("a node went down after the faults had ended");
     for (const std::string& key : keys) {
@@ -150,39 +187,25 @@ Task<void> World::look_at_everything() {
   }
 }
 
-// The rank of each object's head, as this node's store has it.
-std::map<std::string, Rank> World::heads(SimNode& node) {
-  std::string table(1, static_cast<char>(TableId::kHeads)), end = table;
-  ++end[0];
-  std::map<std::string, Rank> ranks;
-  for (auto row = node.now()->kv().scan(table, end); row->valid(); row->next()) {
-    auto entry = view_entry(row->value());
-    if (entry && !entry->tombstone) ranks[std::string(row->key())] = entry->rank;
+// Why not every replica is known to have everything; empty: each is.
+std::string World::not_converged() {
+  for (SimNode* node : in_service()) {
+    if (!node->serving()) return fmt::format("n{} is down", node->number);
+    if (node->now()->storage().resync_progress().behind > 0)
+      return fmt::format("n{} is behind", node->number);
   }
-  return ranks;
-}
-
-// Each node of up to three has a copy of everything.
-bool World::converged() {
-  std::optional<std::map<std::string, Rank>> first;
-  for (auto& node : nodes) {
-    if (!node->now() || node->now()->storage().resync_progress().behind > 0) return false;
-    auto mine = heads(*node);
-    if (first && *first != mine) return false;
-    first = std::move(mine);
-  }
-  return true;
+  return misplaced(*this);
 }
 
 void World::converge() {
   TimePoint until = loop.after(kConvergeWithin);
-  bool done = converged();
-  while (!done && loop.now() < until) {
+  std::string left = not_converged();
+  while (!left.empty() && loop.now() < until) {
     loop.run_for(1s);
-    done = converged();
+    left = not_converged();
   }
-  trace.line("converged: {}", done);
-  if (!done) complain("the replicas do not converge after the faults ended");
+  trace.line("converged: {}", left.empty());
+  if (!left.empty()) complain("the replicas do not converge after the faults ended: " + left);
 }
 
 size_t World::garbage(SimNode& node, bool describe) {
@@ -208,8 +231,9 @@ size_t World::garbage(SimNode& node, bool describe) {
 void World::reclaim_all() {
   size_t copies = history.copies();
   auto reclaimed = [this, copies] {
-    return std::all_of(nodes.begin(), nodes.end(),
-                       [&](auto& node) { return garbage(*node, false) <= copies; });
+    std::vector<SimNode*> up = in_service();
+    return std::all_of(up.begin(), up.end(),
+                       [&](SimNode* node) { return garbage(*node, false) <= copies; });
   };
   TimePoint until = loop.after(kReclaimWithin);
   bool done = false;
@@ -219,7 +243,7 @@ void World::reclaim_all() {
   }
   if (!done) {
     complain("what was displaced is not given back");
-    for (auto& node : nodes) (void)garbage(*node, true);
+    for (SimNode* node : in_service()) (void)garbage(*node, true);
   }
   trace.line("reclaimed");
 }

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "store/register/entry.h"
 #include "tests/sim/cluster/history.h"
 #include "tests/sim/cluster/knobs.h"
 #include "tests/sim/cluster/sim_node.h"
@@ -24,6 +23,8 @@ struct Counts {
   }
 };
 
+class Operator;
+
 class World {
  public:
   // `only`: a fault's name, or empty (knobs.h).
@@ -36,6 +37,8 @@ class World {
   void complain(const std::string& what);
   // A process that serves S3; nullptr if none does.
   std::shared_ptr<Incarnation> pick(SimRng& rng);
+  // The machines that run, or are to run: never none.
+  std::vector<SimNode*> in_service() const;
 
   // A client saw this object at `key`; its metadata names write `id`.
   void saw_object(const std::string& key, const ObjectInfo& info, int id);
@@ -54,15 +57,18 @@ class World {
 
  private:
   bool form();
-  bool work();
+  bool formed() const;
+  // The clients do what they do, under faults or without.
+  void work(bool faults);
   // Ends all faults, and waits until every node serves.
   bool heal();
+  // Waits until the layout is what it was to be.
+  void end_changes(const Operator& admin);
   void last_checks();
   // Every replica gets what it lacks; the repair ends.
   void converge();
-  bool converged();
+  std::string not_converged();
   void reclaim_all();
-  std::map<std::string, Rank> heads(SimNode& node);
   size_t garbage(SimNode& node, bool describe);
   void check_idle();
   Task<void> look_at_everything();

@@ -104,3 +104,32 @@ TEST_CASE_FIXTURE(UploadFixture, "uploads are listed by key until they end") {
   request.bucket = "b";
   EXPECT(loop.run(store->uploads(request, later())).value().uploads.size() == 1);
 }
+
+// finish_complete() may take a head for one that a blind write hid only if it can tell a blind
+// write from one that looked at what stood there (cluster_sim, seed 665 once).
+TEST_CASE_FIXTURE(UploadFixture, "a head written under a condition says so and what it replaced") {
+  auto row_of = [this](const Conditions& conditions, const std::optional<std::string>& current) {
+    rows::HeadMutation want;
+    want.set_kind(rows::HeadMutation::PUT);
+    want.set_row(rows::HeadRow().SerializeAsString());
+    set_conditions(*want.mutable_conditions(), conditions);
+    Mutation mutation;
+    mutation.body = encode_mutation(want.conditions().ByteSizeLong() == 0, want);
+    rows::HeadRow row;
+    CHECK(row.ParseFromString(tables.heads.apply(current, mutation).value().row));
+    return row;
+  };
+  rows::HeadRow before;
+  before.set_version("0123456789abcdef");
+  Conditions create, replace;
+  create.if_none_match = {"*"};
+  replace.if_match = {"*"};
+  rows::HeadRow blind = row_of({}, before.SerializeAsString());
+  EXPECT(!blind.conditional());
+  rows::HeadRow created = row_of(create, std::nullopt);
+  EXPECT(created.conditional());
+  EXPECT(created.replaced().empty());
+  rows::HeadRow replaced = row_of(replace, before.SerializeAsString());
+  EXPECT(replaced.conditional());
+  EXPECT(replaced.replaced() == before.version());
+}
