@@ -115,6 +115,7 @@ Json to_json(const NodeView& node, const NodeId& self) {
   json["state"] = node.state;
   json["self"] = node.id == self;
   json["member"] = node.member;
+  json["answers"] = node.reachable() && !node.silent;
   json["last_seen_ms"] =
       std::chrono::duration_cast<std::chrono::milliseconds>(node.since_seen).count();
   json["capacity_bytes"] = node.capacity_bytes;
@@ -179,6 +180,7 @@ Task<void> ask(Peers& peers, NodeView& node, TimePoint deadline) {
   PeerMessage request;
   request.head = "numbers";
   auto answer = co_await peers.call(node.id, PeerService::kAdmin, std::move(request), deadline);
+  node.silent = !answer;
   if (!answer) co_return;
   Json json = parse_json(answer->head);
   node.version = text_of(json, "version", node.version);

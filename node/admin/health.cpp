@@ -63,7 +63,7 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
   std::set<NodeId> up;
   uint64_t owed = 0, quarantined = 0, to_repair = 0;
   for (const NodeView& node : nodes) {
-    if (node.reachable()) up.insert(node.id);
+    if (node.reachable() && !node.silent) up.insert(node.id);
     owed += node.copies_owed, quarantined += node.quarantined;
     to_repair += node.to_repair;
   }
@@ -72,8 +72,15 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
     if (up.contains(member.id)) continue;
     ++down;
     const NodeView* node = find(nodes, member.id);
-    health.problems.push_back(fmt::format("node {} (zone {}{}) is down", member.name, member.zone,
-                                          node ? ", " + node->address : ""));
+    const bool silent = node && node->silent;  // gossip takes longer to be sure
+    health.problems.push_back(fmt::format("node {} (zone {}{}) {}", member.name, member.zone,
+                                          node ? ", " + node->address : "",
+                                          silent ? "does not answer" : "is down"));
+    if (silent) {
+      health.next.push_back(fmt::format(
+          "look whether {} runs, and at the network between: covey status (there)", member.name));
+      continue;
+    }
     health.next.push_back(fmt::format("on {}: systemctl restart covey", member.name));
     health.next.push_back(
         fmt::format("if {} is lost for ever: covey node remove {}", member.name, member.name));
@@ -81,11 +88,12 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
   Reach reach = reach_of(*layout, up);
   if (reach.without_quorum > 0) {
     health.summary = fmt::format(
-        "UNAVAILABLE: {} of {} partitions have lost their quorum ({} of {} nodes are down)",
+        "UNAVAILABLE: {} of {} partitions have lost their quorum ({} of {} nodes are down or cut "
+        "off)",
         reach.without_quorum, layout->current.partitions(), down, members);
   } else if (down > 0) {
     health.summary = fmt::format(
-        "degraded: {} of {} nodes down; everything is served, {}", down, members,
+        "degraded: {} of {} nodes down or cut off; everything is served, {}", down, members,
         reach.on_the_edge > 0 ? "but no further node may fail" : "and one more may fail");
   } else {
     health.summary = good_news(*layout, members, reach);

@@ -23,6 +23,7 @@ struct NodeView {
   bool member = false;   // holds data by the current layout
   // "member", "joins" or "leaves" (with the change under way), "out" (taken out), "waits"
   std::string role = "waits";
+  bool silent = false;  // it did not answer this node just now, whatever gossip still says of it
   bool reachable() const { return state == "alive" || state == "suspect"; }
 };
 

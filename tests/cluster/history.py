@@ -151,10 +151,15 @@ class Clients:
         times = [begin] + [t for t in self.acknowledged(nodes) if begin <= t <= end] + [end]
         return max(b - a for a, b in zip(times, times[1:]))
 
-    def refusals(self, nodes, begin=0.0, end=math.inf):
-        """How long each operation took that was sent then and was not answered with what it asked for."""
-        return sorted(op.ended - op.sent for op in self.ops
-                      if op.node in nodes and begin <= op.sent <= end and "503" in op.said)
+    def refused(self, nodes, begin=0.0, end=math.inf, pauses=()):
+        """The operations sent then that a 503 answered, the slowest last; without those of a node that hung meanwhile."""
+        found = [op for op in self.ops if op.node in nodes and begin <= op.sent <= end and op.said.startswith("503")
+                 and not any(op.node == k and op.sent < until and op.ended > since for k, since, until in pauses)]
+        return sorted(found, key=lambda op: op.ended - op.sent)
+
+    def refusals(self, *args, **kw):
+        """How long each of those took."""
+        return [op.ended - op.sent for op in self.refused(*args, **kw)]
 
     def summary(self):
         counts = collections.Counter(f"{op.kind}: {op.said.split(':')[0].split(' No')[0].split(' Pre')[0]}" for op in self.ops)

@@ -15,6 +15,8 @@ class Nemesis:
         self.long, self.quiet = long, quiet
         self.nodes = list(cluster.nodes)  # those that are broken and healed; a test may set others
         self.story = []
+        self.paused = {}  # node -> since when
+        self.pauses = []  # (node, begin, end)
 
     def say(self, what):
         self.story.append((round(self.clock(), 3), what))
@@ -39,6 +41,7 @@ class Nemesis:
         self.part([k], [n for n in self.nodes if n != k])
 
     def pause(self, k):
+        self.paused.setdefault(k, self.clock())
         self.cluster.pause(k)
         self.say(f"pause {k}")
 
@@ -54,6 +57,8 @@ class Nemesis:
         self.heal_links()
         for k in self.nodes:
             self.cluster.resume(k)
+            if k in self.paused:
+                self.pauses.append((k, self.paused.pop(k), self.clock()))
         down = [k for k in self.nodes if not self.cluster.pid(k)]
         if down:  # together: one alone waits for the others
             with ThreadPoolExecutor(len(down)) as pool:
@@ -77,7 +82,7 @@ class Nemesis:
             half = len(nodes) // 2
             self.part(nodes[1:half + 1], nodes[half + 1:])
         elif kind == "pause":
-            for k in nodes[:rng.randrange(1, 3)]:
+            for k in nodes[:rng.choice([1, 1, 2, 3])]:
                 self.pause(k)
         elif kind == "kill":
             self.kill(*nodes[:rng.choice([1, 1, 2])])

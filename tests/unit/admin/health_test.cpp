@@ -58,6 +58,15 @@ TEST_CASE("the health of a cluster in one sentence") {
   REQUIRE(degraded.next.size() == 2);
   EXPECT(degraded.next[1].ends_with("covey node remove n1"));
 
+  // Gossip has not made up its mind yet; nobody may read "healthy" on a node that is cut off.
+  std::vector<NodeView> cut = views(3, 0);
+  cut[1].name = "n2", cut[1].silent = cut[2].silent = true;
+  cut[2].state = "suspect";
+  EXPECT(judge_health(&three, cut).summary.starts_with("UNAVAILABLE: 8 of 8"));
+  REQUIRE(judge_health(&three, cut).problems.size() == 2);
+  EXPECT(judge_health(&three, cut).problems[0].ends_with("does not answer"));
+  EXPECT(judge_health(&three, cut).next.size() == 2);
+
   EXPECT(judge_health(&three, views(3, 2)).summary.starts_with("UNAVAILABLE: 8 of 8"));
   Health alone = judge_health(&one, views(1, 0));
   EXPECT(alone.healthy);
