@@ -76,11 +76,6 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
     health.problems.push_back(fmt::format("node {} (zone {}{}) {}", member.name, member.zone,
                                           node ? ", " + node->address : "",
                                           silent ? "does not answer" : "is down"));
-    if (silent) {
-      health.next.push_back(fmt::format(
-          "look whether {} runs, and at the network between: covey status (there)", member.name));
-      continue;
-    }
     health.next.push_back(fmt::format("on {}: systemctl restart covey", member.name));
     health.next.push_back(
         fmt::format("if {} is lost for ever: covey node remove {}", member.name, member.name));

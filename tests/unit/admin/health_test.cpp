@@ -65,7 +65,7 @@ TEST_CASE("the health of a cluster in one sentence") {
   EXPECT(judge_health(&three, cut).summary.starts_with("UNAVAILABLE: 8 of 8"));
   REQUIRE(judge_health(&three, cut).problems.size() == 2);
   EXPECT(judge_health(&three, cut).problems[0].ends_with("does not answer"));
-  EXPECT(judge_health(&three, cut).next.size() == 2);
+  EXPECT(judge_health(&three, cut).next.size() == 4);
 
   EXPECT(judge_health(&three, views(3, 2)).summary.starts_with("UNAVAILABLE: 8 of 8"));
   Health alone = judge_health(&one, views(1, 0));
