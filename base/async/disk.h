@@ -58,7 +58,8 @@ class Disk {
   virtual Task<Result<std::unique_ptr<File>>> open(std::string path, Open mode) = 0;
   virtual Task<Status> rename(std::string from, std::string to) = 0;
   virtual Task<Status> remove(std::string path) = 0;    // kNotFound if it is not there
-  virtual Task<Status> make_dir(std::string path) = 0;  // with its parents; fine if it exists
+  // With its parents, durably; fine if it exists.
+  virtual Task<Status> make_dir(std::string path) = 0;
   virtual Task<Status> sync_dir(std::string path) = 0;
   // The names in a folder, sorted.
   virtual Task<Result<std::vector<std::string>>> list(std::string path) = 0;

@@ -27,20 +27,6 @@ Status rename_blocking(const std::string& from, const std::string& to) {
   return {};
 }
 
-Status make_dir_blocking(const std::string& path) {
-  for (size_t end = 1; end <= path.size(); ++end) {
-    if (end < path.size() && path[end] != '/') continue;
-    std::string parent = path.substr(0, end);
-    if (mkdir(parent.c_str(), 0700) != 0 && errno != EEXIST)
-      return tl::unexpected(disk_error("create folder", parent, errno));
-  }
-  struct stat info;
-  if (stat(path.c_str(), &info) != 0)
-    return tl::unexpected(disk_error("create folder", path, errno));
-  if (!S_ISDIR(info.st_mode)) return tl::unexpected(disk_error("create folder", path, ENOTDIR));
-  return {};
-}
-
 Status sync_dir_blocking(const std::string& path) {
   int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return tl::unexpected(disk_error("open folder", path, errno));
@@ -51,6 +37,28 @@ Status sync_dir_blocking(const std::string& path) {
     error.code = ErrorCode::kIo;
     return tl::unexpected(std::move(error));
   }
+  return {};
+}
+
+// A folder whose own name is lost with the power takes with it whatever was synced in it, so each
+// is synced into its parent; also one that was there: whoever made it may have died before.
+Status make_dir_blocking(const std::string& path) {
+  for (size_t end = 1; end <= path.size(); ++end) {
+    if (end < path.size() && path[end] != '/') continue;
+    std::string folder = path.substr(0, end);
+    bool made = mkdir(folder.c_str(), 0700) == 0;
+    if (!made && errno != EEXIST) return tl::unexpected(disk_error("create folder", folder, errno));
+    if (!made && end < path.size()) continue;
+    size_t slash = folder.rfind('/');
+    std::string parent =
+        slash == std::string::npos ? "." : folder.substr(0, std::max<size_t>(slash, 1));
+    if (!made && access(parent.c_str(), R_OK) != 0) continue;  // an operator made it
+    TRY_STATUS(sync_dir_blocking(parent));
+  }
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0)
+    return tl::unexpected(disk_error("create folder", path, errno));
+  if (!S_ISDIR(info.st_mode)) return tl::unexpected(disk_error("create folder", path, ENOTDIR));
   return {};
 }
 

@@ -88,7 +88,9 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
     }
     std::shared_ptr<File> file = active_file_;
     Status written;
-    if (SEEDED_BUG("block-ack-before-sync")) {
+    bool unsynced = SEEDED_BUG("block-ack-before-sync") ||
+                    (group[first]->move && SEEDED_BUG("block-unlinked-before-moved"));
+    if (unsynced) {
       written = co_await file->write(begin, std::move(pieces));
     } else {
       written = co_await file->write_sync(begin, std::move(pieces));
@@ -212,7 +214,7 @@ Task<Status> SegmentStore::make_segment(size_t dir, bool of_ballast) {
   if (done) done = co_await (*file)->allocate(options_.segment_bytes);
   if (done) done = co_await (*file)->write_sync(0, std::move(header));
   if (done) done = co_await runtime_.disk.rename(new_path, final_path);
-  if (done) done = co_await runtime_.disk.sync_dir(folder);
+  if (done && !SEEDED_BUG("block-dir-unsynced")) done = co_await runtime_.disk.sync_dir(folder);
   if (!done) {
     segments_.erase(id);
     if (file) file->reset();

@@ -3,6 +3,7 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "store/block/block_rows.h"
 #include "store/block/segment_store.h"
 #include "store/meta/keyspace.h"
@@ -172,7 +173,9 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
         "{}: {} places do not hold valid records; their blocks will be fetched from other nodes",
         path(id), holes);
   // A process that died may have left what was found in the page cache only.
-  CO_TRY_STATUS(co_await file.sync());
+  if (!SEEDED_BUG("block-recovered-unsynced")) {
+    CO_TRY_STATUS(co_await file.sync());
+  }
   // Sealed: nothing more to learn from it. What was reserved beyond its records is given back.
   Segment& segment = segments_.at(id);
   Status cut = co_await file.truncate(segment.end);

@@ -4,6 +4,7 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "store/block/block_rows.h"
 #include "store/meta/refused.h"
 
@@ -196,6 +197,9 @@ Task<Status> SegmentStore::drop(PartitionId home, VersionId version) {
   for (const auto& [key, place] : found) forget(batch, key, place);
   // Not the segments' rows: this batch is logged, the index rows that a segment's position speaks
   // for are not, and a position that outlives them would lose acknowledged blocks.
+  if (SEEDED_BUG("block-position-logged")) {
+    for (const auto& [key, place] : found) remember(batch, place.segment);
+  }
   batch.put(refused_store_key(version), "");
   co_return co_await kv_.write(std::move(batch));
 }

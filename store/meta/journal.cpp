@@ -22,7 +22,9 @@ Task<Status> Journal::make_spare() {
     co_return allocated;
   }
   CO_TRY_STATUS(co_await file->sync());
-  CO_TRY_STATUS(co_await disk_.sync_dir(options_.dir));
+  if (!SEEDED_BUG("meta-dir-unsynced")) {
+    CO_TRY_STATUS(co_await disk_.sync_dir(options_.dir));
+  }
   JournalFile spare;
   spare.name = std::move(name);
   spare.file = std::move(file);
@@ -81,6 +83,7 @@ void Journal::release_before(uint64_t generation) {
 
 Task<Status> Journal::start() {
   for (JournalFile& file : closed_) {
+    if (SEEDED_BUG("meta-replayed-unsynced")) break;
     // What was replayed may stand in the page cache only, left there by a process that died or
     // whose sync failed: the kernel takes such pages for clean, so that only writing them again,
     // not another sync, makes them durable.
@@ -92,7 +95,9 @@ Task<Status> Journal::start() {
   if (spares_.empty()) {
     CO_TRY_STATUS(co_await make_spare());
   }
-  CO_TRY_STATUS(co_await disk_.sync_dir(options_.dir));
+  if (!SEEDED_BUG("meta-dir-unsynced")) {
+    CO_TRY_STATUS(co_await disk_.sync_dir(options_.dir));
+  }
   co_return co_await advance();
 }
 

@@ -14,7 +14,8 @@ constexpr uint32_t kRecordMagic = 0x52595643;  // "CVYR"
 constexpr size_t kHeaderUsedBytes = 32;
 
 uint32_t record_crc(const JournalHeader& file, std::string_view after_crc) {
-  return crc32c_extend(kCrc32cStart ^ file.salt, after_crc);
+  uint32_t salt = SEEDED_BUG("meta-generation-unchecked") ? 0 : file.salt;
+  return crc32c_extend(kCrc32cStart ^ salt, after_crc);
 }
 
 }  // namespace
@@ -77,7 +78,8 @@ std::optional<JournalRecord> decode_record(std::string_view file_bytes, size_t o
   record.first_sequence = r.u64();
   record.batches = r.u32();
   uint32_t payload_bytes = r.u32();
-  if (!r.ok() || magic != kRecordMagic || generation != file.generation) return std::nullopt;
+  bool of_this_use = generation == file.generation || SEEDED_BUG("meta-generation-unchecked");
+  if (!r.ok() || magic != kRecordMagic || !of_this_use) return std::nullopt;
   record.payload = r.raw(payload_bytes);
   if (!r.ok()) return std::nullopt;
   size_t used = kRecordHeaderBytes + payload_bytes;

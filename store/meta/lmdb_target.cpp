@@ -12,6 +12,7 @@
 #include "base/core/check.h"
 #include "base/core/codec.h"
 #include "base/core/ids.h"
+#include "base/core/seeded_bug.h"
 #include "store/meta/lmdb_cursor.h"
 #include "store/meta/lmdb_row.h"
 
@@ -29,6 +30,21 @@ Status sync_folder(const std::string& folder) {
   int rc = ::fsync(fd);
   ::close(fd);
   return rc == 0 ? Status() : fail(ErrorCode::kIo, "cannot sync " + folder);
+}
+
+// With its parents, durably.
+Status make_folder(const std::string& folder) {
+  std::filesystem::path missing = std::filesystem::absolute(folder).lexically_normal();
+  std::vector<std::filesystem::path> parents;
+  for (; !std::filesystem::exists(missing); missing = missing.parent_path())
+    parents.push_back(missing.parent_path());
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return fail(ErrorCode::kIo, "cannot make " + folder + ": " + error.message());
+  for (const auto& parent : parents) {
+    TRY_STATUS(sync_folder(parent));
+  }
+  return {};
 }
 
 }  // namespace
@@ -73,21 +89,43 @@ Result<std::unique_ptr<Lmdb>> Lmdb::open(std::string file, LmdbOptions options, 
 
 Status Lmdb::open_env() {
   std::string folder = std::filesystem::path(file_).parent_path();
+  if (folder.empty()) folder = ".";
+  TRY_STATUS(make_folder(folder));
+  if (!std::filesystem::exists(file_) && !SEEDED_BUG("meta-created-in-place")) {
+    TRY_STATUS(create_file(folder));
+  }
+  TRY_STATUS(open_at(file_));
+  space_ = std::make_unique<LmdbSpace>(env_);
+  space_->top_up();
+  return sync_folder(folder);
+}
+
+// Under another name until it is whole: a power cut while LMDB lays out its first pages leaves what
+// no LMDB opens.
+Status Lmdb::create_file(const std::string& folder) {
+  std::string fresh = file_ + ".new";
   std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return fail(ErrorCode::kIo, "cannot make " + folder + ": " + error.message());
+  std::filesystem::remove(fresh, error);
+  if (error) return fail(ErrorCode::kIo, "cannot remove " + fresh + ": " + error.message());
+  TRY_STATUS(open_at(fresh));
+  mdb_env_close(std::exchange(env_, nullptr));
+  std::filesystem::remove(fresh + "-lock", error);
+  std::filesystem::rename(fresh, file_, error);
+  if (error) return fail(ErrorCode::kIo, "cannot rename " + fresh + ": " + error.message());
+  return sync_folder(folder);
+}
+
+Status Lmdb::open_at(const std::string& file) {
   TRY_STATUS(lmdb_error(mdb_env_create(&env_), "creating an environment"));
   mdb_env_set_maxdbs(env_, 8);
   mdb_env_set_maxreaders(env_, kReadersMax);
   TRY_STATUS(lmdb_error(mdb_env_set_mapsize(env_, options_.map_bytes), "setting the map size"));
   // Never NOSYNC, NOMETASYNC or WRITEMAP. No read-ahead: look-ups are random.
   unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD;
-  if (int rc = mdb_env_open(env_, file_.c_str(), flags, 0600); rc != MDB_SUCCESS) {
+  if (int rc = mdb_env_open(env_, file.c_str(), flags, 0600); rc != MDB_SUCCESS) {
     Status failed = lmdb_error(rc, "opening");
-    return fail(failed.code(), failed.error().message + " (" + file_ + ")");
+    return fail(failed.code(), failed.error().message + " (" + file + ")");
   }
-  space_ = std::make_unique<LmdbSpace>(env_);
-  space_->top_up();
   MDB_txn* txn = nullptr;
   TRY_STATUS(lmdb_error(mdb_txn_begin(env_, nullptr, 0, &txn), "opening databases"));
   int rc = mdb_dbi_open(txn, "rows", MDB_CREATE, &rows_);
@@ -98,8 +136,7 @@ Status Lmdb::open_env() {
     mdb_txn_abort(txn);
     return ready;
   }
-  TRY_STATUS(lmdb_error(mdb_txn_commit(txn), "opening databases"));
-  return sync_folder(folder.empty() ? "." : folder);
+  return lmdb_error(mdb_txn_commit(txn), "opening databases");
 }
 
 Status Lmdb::check_format(MDB_txn* txn) {

@@ -61,6 +61,8 @@ class Lmdb : public FoldTarget {
   friend class LmdbCursor;
   Lmdb(std::string file, LmdbOptions options, Pool& writer);
   Status open_env();
+  Status create_file(const std::string& folder);
+  Status open_at(const std::string& file);
   Status check_format(MDB_txn* txn);
   Result<LmdbReader> acquire();
   void release(LmdbReader reader);
