@@ -61,7 +61,9 @@ Task<void> SegmentStore::write_groups() {
 Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
   size_t next = 0;
   while (next < group.size()) {
-    Status ready = co_await ready_segment(group[next]->payload.size(), group[next]->move);
+    Status ready = fail(ErrorCode::kIo, "the disk failed");
+    // After a failed sync nobody knows what the next one would say.
+    if (!failed_) ready = co_await ready_segment(group[next]->payload.size(), group[next]->move);
     if (!ready) {
       for (; next < group.size(); ++next) {
         group[next]->status = ready;

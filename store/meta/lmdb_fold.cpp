@@ -124,6 +124,19 @@ class FoldTransaction {
   MDB_dbi rows_, long_, meta_;
 };
 
+// A commit that failed has changed nothing, and all its pages are written again next time. That is
+// only right for a full disk: a sync that failed is never tried again, whatever its error says.
+int failed_commit(MDB_env* env, const LmdbSpace& space, int rc) {
+  bool full = space.disk_full() || !space.roomy();
+  if (rc == EIO || rc == ENOSPC || rc == EDQUOT) rc = full ? ENOSPC : EIO;
+  // After a failed write of its meta page LMDB serves nothing any more, reads neither.
+  MDB_txn* probe = nullptr;
+  int alive = mdb_txn_begin(env, nullptr, MDB_RDONLY, &probe);
+  if (alive != MDB_SUCCESS) return alive;
+  mdb_txn_abort(probe);
+  return rc;
+}
+
 int fold_rows(MDB_env* env, LmdbSpace& space, MDB_dbi rows, MDB_dbi longs, MDB_dbi meta,
               const MemTable& table, FoldPosition position) {
   auto at = table.rows().begin();
@@ -142,9 +155,7 @@ int fold_rows(MDB_env* env, LmdbSpace& space, MDB_dbi rows, MDB_dbi longs, MDB_d
       return rc;
     }
     rc = mdb_txn_commit(txn);
-    // A commit that failed has changed nothing: every page of it is written again next time.
-    if (rc == EIO && space.disk_full()) return ENOSPC;
-    if (rc != MDB_SUCCESS) return rc;
+    if (rc != MDB_SUCCESS) return failed_commit(env, space, rc);
   } while (at != end);
   space.top_up();
   return MDB_SUCCESS;
