@@ -3,6 +3,7 @@ is that of a register. COVEY_LONG=N makes N runs of a minute, COVEY_SEED repeats
 import os
 import random
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -108,9 +109,9 @@ def test_the_layout_changes_meanwhile(three, run):
     clients = Clients(three, "history", seed)
     nemesis = Nemesis(three, seed, clients.now, long=(0.5, 3.0), quiet=(2.0, 4.0))
     enough = threading.Event()
-    breaking = threading.Thread(target=nemesis.run, kwargs={"enough": enough.is_set})
+    pool = ThreadPoolExecutor(1)
+    breaking = pool.submit(nemesis.run, enough=enough.is_set)
     try:
-        breaking.start()
         for k, zone in ((4, "zone1"), (5, "zone2")):
             three.add(zone)
             clients.add_node(k)
@@ -129,9 +130,10 @@ def test_the_layout_changes_meanwhile(three, run):
         nemesis.say("node 4 is removed")
     finally:
         enough.set()
-        breaking.join()
+        pool.shutdown()
         clients.stop()
         print(nemesis.told())
+    breaking.result()  # what went wrong there
     three.nodes = range(1, 4)
     three.heal()
     clients.final_reads([1, 2, 3, 5])
