@@ -35,7 +35,7 @@ int serve_node(const Config& config) {
   OsDisk disk(io);
   OsRng rng;
   int code = kExitOk;
-  {
+  for (bool again = true; again;) {
     Event stop;
     Server server(config, loop, cpu, disk, rng);
     Signals signals(loop);
@@ -50,6 +50,7 @@ int serve_node(const Config& config) {
       code = kExitFailed;
     }
     run_task(loop, server.stop());
+    again = server.reborn();
   }
   log_info("stopped");
   return code;

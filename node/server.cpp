@@ -11,6 +11,7 @@
 #include "base/core/log.h"
 #include "node/cli/commands.h"
 #include "node/known_peers.h"
+#include "node/witness/data_owner.h"
 #include "store/meta/open_kv.h"
 
 namespace covey {
@@ -53,12 +54,13 @@ Server::~Server() {
 Task<Status> Server::start() {
   CO_TRY_STATUS(co_await open_folders());
   CO_TRY(secret_, load_secret(config_.secret_file));
-  CO_TRY(identity_, load_or_create_identity(config_.identity_file()));
-  log_info("node {} ({}), zone {}, starting", config_.name, short_name(identity_.id), config_.zone);
-  CO_TRY_STATUS(co_await open_metadata());
+  CO_TRY_STATUS(co_await open_identity());
+  CO_TRY_STATUS(co_await own_data_dirs(config_, identity_.id, fresh_identity_, *kv_));
   auto rpc = parse_listen(config_.listen_rpc);
   PeersOptions options{loop_, loop_, identity_, secret_, *rpc};
   peers_ = make_grpc_peers(std::move(options));
+  open_witness();
+  CO_TRY_STATUS(witness_->load());
   CO_TRY_STATUS(start_gossip());
   CO_TRY_STATUS(co_await open_cluster());
   CO_TRY_STATUS(start_admin());
@@ -66,6 +68,7 @@ Task<Status> Server::start() {
   peers_started_ = true;
   cluster_started_ = true;
   CO_TRY_STATUS(co_await cluster_->start());
+  witness_->start(*cluster_);
   scope_.spawn(serve_when_ready());
   scope_.spawn(watch_space());
   scope_.spawn(remember_peers());
@@ -85,7 +88,26 @@ Task<Status> Server::open_folders() {
   if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0)
     co_return fail(ErrorCode::kAlreadyExists,
                    "another covey runs on " + config_.meta_dir + "; stop it first");
+  CO_TRY_STATUS(finish_rebirth(config_));
+  CO_TRY(last_rebirth_, last_rebirth(config_));
   co_return co_await measure_space();
+}
+
+// An identity whose metadata is gone must not speak for what that had promised: it goes, too.
+Task<Status> Server::open_identity() {
+  fresh_identity_ = ::access(config_.identity_file().c_str(), F_OK) != 0;
+  CO_TRY(identity_, load_or_create_identity(config_.identity_file()));
+  CO_TRY_STATUS(co_await open_metadata());
+  if (!fresh_identity_ && boot_ == 1) {
+    std::string old = config_.identity_file(), kept = old + ".without-metadata";
+    if (::rename(old.c_str(), kept.c_str()) != 0)
+      co_return fail(ErrorCode::kIo, "cannot move " + old + " aside");
+    fresh_identity_ = true;
+    CO_TRY(identity_, load_or_create_identity(old));
+    log_warn("there is no metadata: this node starts under a new id (the old one is in {})", kept);
+  }
+  log_info("node {} ({}), zone {}, starting", config_.name, short_name(identity_.id), config_.zone);
+  co_return Status{};
 }
 
 Task<Status> Server::open_metadata() {
@@ -93,9 +115,48 @@ Task<Status> Server::open_metadata() {
   options.dir = config_.meta_dir;
   options.fatal = disk_failed;
   CO_TRY(kv_, co_await open_local_kv(std::move(options), runtime_));
+  recovered_ = kv_->durable_sequence();
   CO_TRY(boot_, co_await count_start(*kv_));
   CO_TRY(known_peers_, load_known_peers(*kv_));
+  if (last_rebirth_)
+    known_peers_.insert(known_peers_.end(), last_rebirth_->seeds.begin(),
+                        last_rebirth_->seeds.end());
   co_return Status{};
+}
+
+void Server::open_witness() {
+  witness_ = std::make_unique<Witness>(runtime_, *kv_, *peers_,
+                                       Witness::Start{boot_, recovered_, fresh_identity_});
+  witness_->on_change = [this] {
+    if (storage_) storage_->registers().stand_by(!witness_->cleared());
+  };
+  witness_->on_forgot = [this](const std::string& why) { give_up_identity(why); };
+  witness_->on_superseded = [](const std::string& why) {
+    log_error(
+        "another process runs under this node's id, so this one stops: {}. Stop the other one, or "
+        "empty meta_dir here to start as a node of its own",
+        why);
+    ::kill(::getpid(), SIGTERM);
+  };
+}
+
+// The others have what this node's disk forgot; they refill it under a new id.
+void Server::give_up_identity(const std::string& why) {
+  Rebirth rebirth;
+  rebirth.why = why;
+  for (const MemberView& member : *gossip_.members())
+    if (member.id != identity_.id && member.state <= MemberState::kSuspect &&
+        rebirth.seeds.size() < kKnownPeersMax)
+      rebirth.seeds.push_back(member.meta.gossip);
+  Status planned = plan_rebirth(config_, rebirth);
+  if (!planned) {
+    log_error("cannot take a new id: {}; start the node again when that is mended",
+              planned.error().message);
+    return;
+  }
+  log_warn("this node starts again, under a new id, to be refilled by the others");
+  reborn_ = true;
+  ::kill(::getpid(), SIGTERM);  // the same way out as any other stop
 }
 
 MemberMeta Server::gossip_meta() const {
@@ -140,38 +201,41 @@ Status Server::start_gossip() {
 Task<void> Server::answer_fallback(NodeId node, uint32_t sequence) {
   PeerMessage ping;
   ping.head = "ping";
-  auto answer = co_await peers_->call(node, PeerService::kAdmin, std::move(ping),
-                                      loop_.after(kFallbackTimeout));
+  auto answer = co_await witness_->call(node, PeerService::kAdmin, std::move(ping),
+                                        loop_.after(kFallbackTimeout));
   if (answer && !scope_.stop_requested()) gossip_.gossip().fallback_acked(sequence);
 }
 
 Task<Status> Server::open_cluster() {
   ClusterOptions options;
   options.meta = gossip_meta();
-  options.has_seeds = !config_.seeds.empty();
+  options.has_seeds = !config_.seeds.empty() || last_rebirth_.has_value();
+  options.may_vote = [this] { return witness_->cleared(); };
   options.auto_layout = config_.auto_layout;
   options.reach = [this](NodeId node, Address address) {
     peers_->set_address(node, std::move(address));
   };
-  cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
-  storage_ = std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *peers_, *cluster_, boot_);
+  cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *witness_, *membership_);
+  storage_ =
+      std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *witness_, *cluster_, boot_);
   CO_TRY_STATUS(co_await storage_->open(disk_failed));
+  storage_->registers().stand_by(true);  // until the witness says otherwise
   cluster_->use(storage_->mover());
   register_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->registers());
   control_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->control());
   block_gate_ = std::make_unique<ReadyGate>(*cluster_, storage_->blocks());
-  peers_->serve(PeerService::kBlock, *block_gate_);
-  peers_->serve(PeerService::kRegister, *register_gate_);
-  peers_->serve(PeerService::kControl, *control_gate_);
+  witness_->serve(PeerService::kBlock, *block_gate_);
+  witness_->serve(PeerService::kRegister, *register_gate_);
+  witness_->serve(PeerService::kControl, *control_gate_);
   cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
   co_return Status{};
 }
 
 Status Server::start_admin() {
-  layout_admin_ = std::make_unique<LayoutAdmin>(runtime_, *cluster_, *peers_,
+  layout_admin_ = std::make_unique<LayoutAdmin>(runtime_, *cluster_, *witness_,
                                                 [this] { return partition_health(); });
   AdminDeps deps{runtime_};
-  deps.peers = peers_.get();
+  deps.peers = witness_.get();
   deps.topology = cluster_.get();
   deps.blocks = &storage_->blocks();
   deps.behind = [this] { return behind(); };
@@ -188,7 +252,7 @@ Status Server::start_admin() {
   deps.leaving = [this] { return cluster_->leaving(); };
   deps.region = config_.region;
   admin_ = std::make_unique<Admin>(std::move(deps));
-  peers_->serve(PeerService::kAdmin, *admin_);
+  witness_->serve(PeerService::kAdmin, *admin_);
   admin_http_ = std::make_unique<HttpServer>(loop_, *admin_);
   TRY_STATUS(admin_http_->listen_unix(config_.admin_socket()));
   if (config_.listen_admin.empty()) return {};
@@ -204,6 +268,7 @@ Task<void> Server::serve_when_ready() {
     if (!ready && !std::exchange(told, true)) log_info("not serving yet: {}", cluster_->waits());
   }
   co_await wait_for_peers();
+  (void)co_await witness_->wait_cleared(loop_.after(kPeersWithin));
   if (scope_.stop_requested()) co_return;
   auto serving = serve_s3();
   if (serving) co_return;
@@ -330,6 +395,12 @@ std::vector<NodeView> Server::node_views() const {
 
 std::vector<std::string> Server::notes() const {
   std::vector<std::string> notes;
+  if (std::string why = witness_->waits(); !why.empty())
+    notes.push_back("node " + config_.name + " does not vote: " + why);
+  if (last_rebirth_ && !last_rebirth_->aside.empty())
+    notes.push_back("node " + config_.name + " took a new id, since " + last_rebirth_->why +
+                    "; its old metadata is kept in " + last_rebirth_->aside +
+                    " until you remove it");
   if (std::string why = cluster_->waits(); !why.empty()) notes.push_back(std::move(why));
   if (std::string line = layout_admin_->change_line(); !line.empty())
     notes.push_back(std::move(line));
@@ -371,6 +442,7 @@ std::string Server::invitation() const {
 // Each step is named in the debug log: a node that hangs on its way down says where.
 Task<void> Server::stop() {
   scope_.request_stop();
+  if (witness_) witness_->request_stop();
   TimePoint deadline = loop_.after(kDrainWithin);
   log_debug("stopping: requests");
   if (s3_http_) co_await s3_http_->stop(deadline);
@@ -384,6 +456,7 @@ Task<void> Server::stop() {
   if (cluster_started_) co_await cluster_->stop();
   log_debug("stopping: storage");
   if (storage_) co_await storage_->stop();
+  if (witness_) co_await witness_->stop();
   log_debug("stopping: gossip");
   gossip_.stop();
   log_debug("stopping: peers");

@@ -14,6 +14,8 @@
 #include "node/layout_admin.h"
 #include "node/memory_guard.h"
 #include "node/storage.h"
+#include "node/witness/rebirth.h"
+#include "node/witness/witness.h"
 #include "s3gw/http/server.h"
 #include "s3gw/ops/gateway.h"
 
@@ -35,10 +37,15 @@ class Server {
   // SIGHUP: takes over from the file what can change while it runs (server_reload.cpp lists it) and
   // logs what needs a restart. Settings with a mistake change nothing.
   void reload();
+  // After stop(): this node's disk forgot, and it is to be started again, under a new id.
+  bool reborn() const { return reborn_; }
 
  private:
   Task<Status> open_folders();
+  Task<Status> open_identity();
   Task<Status> open_metadata();
+  void open_witness();
+  void give_up_identity(const std::string& why);
   Status start_gossip();
   Task<Status> open_cluster();
   Status start_admin();
@@ -67,7 +74,10 @@ class Server {
   Runtime runtime_;
   NodeIdentity identity_;
   ClusterSecret secret_;
-  uint64_t boot_ = 0;
+  bool fresh_identity_ = false;  // made at this start
+  bool reborn_ = false;
+  std::optional<Reborn> last_rebirth_;
+  uint64_t boot_ = 0, recovered_ = 0;
   uint64_t seeds_change_ = 0;  // counts reloads of the seeds
   std::vector<Address> known_peers_;
 
@@ -77,6 +87,7 @@ class Server {
   // In the order of their making; destroyed the other way round.
   std::unique_ptr<Kv> kv_;
   std::unique_ptr<GrpcPeers> peers_;
+  std::unique_ptr<Witness> witness_;  // what everybody calls others through
   GossipThread gossip_;
   std::unique_ptr<GossipMembership> membership_;
   std::unique_ptr<Cluster> cluster_;

@@ -24,6 +24,7 @@ Cluster::Cluster(ClusterOptions options, Runtime runtime, Kv& kv, Peers& peers,
   peers.serve(PeerService::kLayout, register_);
   register_.on_enter(
       [this](std::vector<PartitionId> partitions) { return mover_.enter(std::move(partitions)); });
+  register_.may_vote(options_.may_vote);
   register_.on_report(
       [this](LayoutAsk ask, std::string value) { return report(ask, std::move(value)); });
   register_.on_adopt([this](const LayoutState& state) {
@@ -91,6 +92,7 @@ Task<void> Cluster::step() {
   co_await pull_newer();
   announce();
   mover_.wake();
+  if (options_.may_vote && !options_.may_vote()) co_return;
   if (changing_ || !leads()) co_return;
   if (register_.state()->joint()) {
     changing_ = true;

@@ -53,6 +53,8 @@ struct ClusterOptions {
   bool has_seeds = false;
   bool auto_layout = true;
   uint32_t partitions = kPartitionsDefault;
+  // Whether this node may vote and lead; while not, it only follows. May be empty: always.
+  std::function<bool()> may_vote;
   // Called on the loop when a node's rpc address is known or has changed. May be empty.
   std::function<void(NodeId, Address)> reach;
 };

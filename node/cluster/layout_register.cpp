@@ -132,6 +132,8 @@ Task<Result<LayoutReply>> LayoutRegister::answer(LayoutRequest request) {
   if (!votes || state_->epoch != epoch) co_return own_state();
   if (!state_->current.find(peers_.self()))
     co_return fail(ErrorCode::kInvalid, "this node is not a member and has no vote");
+  if (may_vote_ && !may_vote_())
+    co_return fail(ErrorCode::kUnavailable, "it is not known yet whether this node's disk forgot");
   co_return co_await vote(std::move(request), epoch);
 }
 

@@ -41,6 +41,8 @@ class LayoutRegister final : public PeerHandler {
   // or is one again: they must start empty.
   using Enter = std::function<Task<Status>(std::vector<PartitionId>)>;
   void on_enter(Enter enter) { enter_ = std::move(enter); }
+  // Whether this node may vote now; while not, it is as one that is away.
+  void may_vote(std::function<bool()> may_vote) { may_vote_ = std::move(may_vote); }
   // Answers kReport (given the leader's view) and kSizes.
   using Reporter = std::function<Task<Result<std::string>>(LayoutAsk, std::string)>;
   void on_report(Reporter reporter) { reporter_ = std::move(reporter); }
@@ -103,6 +105,7 @@ class LayoutRegister final : public PeerHandler {
   Semaphore turn_{1};     // votes and adoptions go one after the other
   std::vector<std::function<void(const LayoutState&)>> on_adopt_;
   Enter enter_;
+  std::function<bool()> may_vote_;
   Reporter reporter_;
 };
 

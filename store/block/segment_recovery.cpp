@@ -41,7 +41,47 @@ Task<Status> SegmentStore::open(std::function<void(BlockKey)> recovered) {
     CO_TRY(DiskSpace space, co_await runtime_.disk.space(options_.dirs[dir]));
     if (space.free_bytes >= options_.segment_bytes) tight_ = false;
   }
+  CO_TRY_STATUS(co_await forget_lost());
   co_return count_all();
+}
+
+// A data folder may be older than the metadata, or empty: what the index names and no segment holds
+// is fetched from other nodes.
+Task<Status> SegmentStore::forget_lost() {
+  std::string begin(1, static_cast<char>(TableId::kBlockIndex));
+  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockIndex) + 1));
+  uint64_t lost = 0;
+  for (bool more = true; more;) {
+    WriteBatch batch;
+    std::vector<BlockKey> keys;
+    auto rows = kv_.scan(begin, end);
+    for (; rows->valid() && keys.size() < kErasedAtOnce; rows->next()) {
+      auto key = decode_block_row_key(rows->key());
+      auto place = decode_place(rows->value());
+      if (!key || !place) continue;  // count_all() says what is wrong
+      auto segment = segments_.find(place->segment);
+      if (segment != segments_.end() &&
+          place->start + place->record_bytes() <= segment->second.found_bytes)
+        continue;
+      batch.erase(std::string(rows->key()));
+      keys.push_back(*key);
+    }
+    CO_TRY_STATUS(rows->status());
+    more = rows->valid();
+    if (more) begin = std::string(rows->key());
+    rows.reset();
+    if (keys.empty()) continue;
+    lost += keys.size();
+    CO_TRY_STATUS(co_await keep(std::move(batch)));
+    for (const BlockKey& key : keys)
+      if (damaged_) damaged_(key);
+  }
+  if (lost > 0)
+    log_error(
+        "{} blocks that this node kept are not in its data folders any more: they are fetched from "
+        "other nodes",
+        lost);
+  co_return Status();
 }
 
 // Until blocks stood under their home partition the index was another: it is made again from the
@@ -111,6 +151,7 @@ Task<Status> SegmentStore::open_segment(uint64_t id, size_t dir,
   live_bytes_ += segment.used - std::min(segment.used, segment.dead);
   dead_bytes_ += segment.dead;
   CO_TRY(std::shared_ptr<File> file, co_await this->file(id));
+  segment.found_bytes = file->size();
   if (row && segment.end >= file->size()) co_return Status();
   co_return co_await scan(id, *file, recovered);
 }

@@ -101,6 +101,7 @@ class SegmentStore {
     size_t dir = 0;
     uint64_t end = kSegmentHeaderBytes;  // of the records known to Kv
     uint64_t used = 0, dead = 0;         // bytes of records
+    uint64_t found_bytes = 0;            // of the file, when it was opened
     bool sealed = true;
     TimePoint written;  // the last time something was
   };
@@ -143,6 +144,7 @@ class SegmentStore {
   Task<Status> open_segment(uint64_t segment, size_t dir, std::function<void(BlockKey)>& recovered);
   Status count_all();
   Task<Status> forget_old_index();
+  Task<Status> forget_lost();
   Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockKey)>& recovered);
   Task<Result<Blob>> read_at(Place place, uint32_t offset, uint32_t size);
   Task<Status> keep(WriteBatch batch);

@@ -13,6 +13,9 @@ const Reply* RegisterService::Gather::from(const NodeId& node) const {
 }
 
 Result<RegisterService::PlaceRef> RegisterService::place(PartitionId partition) {
+  if (standing_by_)
+    return fail(ErrorCode::kUnavailable,
+                "this node waits for the others to say that its disk forgot nothing");
   std::shared_ptr<const LayoutState> layout = topology_.layout();
   if (layout != placed_) {
     placed_ = layout;

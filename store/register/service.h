@@ -46,6 +46,9 @@ class RegisterService final : public Registers, public PeerHandler {
   void on_epoch_change();
   // This node stores no register row.
   Result<bool> empty();
+  // While it stands by, this node neither serves nor writes any register: kUnavailable. For a start
+  // of which it is not known yet whether the disk forgot something.
+  void stand_by(bool stands_by) { standing_by_ = stands_by; }
 
   Task<Result<std::string>> mutate(RegisterKey key, Mutation mutation, TimePoint deadline) override;
   Task<Result<ReadResult>> read(RegisterKey key, bool with_inline, Fence fence,
@@ -250,6 +253,7 @@ class RegisterService final : public Registers, public PeerHandler {
   uint32_t boot_ = 0;
   uint64_t counter_ = 0;  // of the highest ballot seen
   size_t in_flight_ = 0;
+  bool standing_by_ = false;
 
   std::shared_ptr<const LayoutState> placed_;
   std::vector<PlaceRef> places_;

@@ -19,7 +19,7 @@ sys.path.append(os.path.join(TREE, "deploy"))
 import local_netns  # noqa: E402
 
 LONG = max(1, int(os.environ.get("COVEY_LONG", "1")))  # multiplies the rounds
-PORTS = range(26000, 30000)
+PORTS = range(int(os.environ.get("COVEY_PORTS", "26000")), 30000)
 SETTLES_WITHIN_S = 120  # nothing takes this long: a bound that ends a test that would wait for ever
 UNKNOWN_ERRORS = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 

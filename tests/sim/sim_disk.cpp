@@ -37,6 +37,32 @@ std::string SimDisk::read_range(const Inode& inode, uint64_t offset, size_t size
   return out;
 }
 
+struct SimDisk::Image {
+  std::map<std::string, InodeRef> entries;
+};
+
+std::map<std::string, SimDisk::InodeRef> SimDisk::copy(
+    const std::map<std::string, InodeRef>& entries) {
+  std::map<std::string, InodeRef> copies;
+  for (const auto& [path, inode] : entries) {
+    copies[path] = std::make_shared<Inode>();
+    copies[path]->size = inode->size;
+    copies[path]->sectors = inode->sectors;
+  }
+  return copies;
+}
+
+std::shared_ptr<const SimDisk::Image> SimDisk::image() const {
+  return std::make_shared<const Image>(Image{copy(entries_)});
+}
+
+void SimDisk::restore(const Image& image) {
+  entries_ = copy(image.entries);
+  durable_entries_ = entries_;
+  unsynced_.clear();
+  halt();
+}
+
 void SimDisk::write_sector(Inode& inode, uint64_t index, const Sector& bytes, uint64_t number) {
   auto [sector, fresh] = inode.sectors.try_emplace(index, Sector{});
   inode.older[index].push_back({sector->second, number});

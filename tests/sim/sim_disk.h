@@ -60,6 +60,11 @@ class SimDisk : public Disk {
   // Called when crash_after() has come true.
   std::function<void()> on_power_loss;
   uint64_t crashes() const { return crashes_; }
+  // Everything that can be read now, kept apart: a backup of the whole disk, for restore().
+  struct Image;
+  std::shared_ptr<const Image> image() const;
+  // The disk is as it was then, all of it durable. A crash for whoever runs on it.
+  void restore(const Image& image);
   uint64_t writes_started() const { return writes_started_; }
   uint64_t syncs_done() const { return syncs_done_; }
 
@@ -95,6 +100,7 @@ class SimDisk : public Disk {
     std::vector<std::pair<uint64_t, uint64_t>> older_sizes;  // (size, replaced by)
   };
   using InodeRef = std::shared_ptr<Inode>;
+  static std::map<std::string, InodeRef> copy(const std::map<std::string, InodeRef>& entries);
   struct DirChange {
     std::string gone;  // empty: none
     std::string made;  // empty: none
