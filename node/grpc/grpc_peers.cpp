@@ -11,6 +11,7 @@ namespace covey {
 namespace {
 
 constexpr size_t kServices = 16;
+constexpr size_t kSealBytesMax = 64;  // what node/witness adds
 
 wire::Entry reply_entry(uint64_t id, Result<PeerMessage>& result) {
   wire::Entry entry;
@@ -68,7 +69,8 @@ class GrpcPeersImpl final : public GrpcPeers {
 
   Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                  TimePoint deadline) override {
-    CHECK(request.head.size() <= kPeerMessageBytesMax && request.body.size() <= kBlockBytesMax);
+    CHECK(request.head.size() <= kPeerMessageBytesMax + kSealBytesMax &&
+          request.body.size() <= kBlockBytesMax);
     if (to == self()) co_return co_await dispatch(service, to, std::move(request));
     auto it = links_.find(to);
     if (it == links_.end())
