@@ -106,7 +106,8 @@ std::vector<Keep> Explorer::choices(const DiskModel& model, const DiskOpRef& nex
 // Whether `name` leads to the state that is to be replayed, or is it, or lies behind it.
 bool Explorer::wanted(const std::string& name) const {
   const std::string& goal = options_.replay;
-  return goal.empty() || goal == name || goal.starts_with(name + "/");
+  return goal.empty() || goal == name || goal.starts_with(name + "/") ||
+         name.starts_with(goal + "/");
 }
 
 bool Explorer::explore(const Session& session, uint64_t seed, bool nest_too) {

@@ -33,6 +33,8 @@ BlockKey new_block(Load& load, uint64_t stamp, uint32_t index) {
   Writer(id).u64(stamp);
   Writer(id).u64(load.run);
   key.id.version = *VersionId::from_bytes(id);
+  // A version's blocks are dropped together: each block has a version of its own.
+  key.id.version.bytes[15] = static_cast<uint8_t>(index);
   key.id.index = index;
   return key;
 }
@@ -108,8 +110,6 @@ Task<Status> replace(Load& load, std::string name, bool erase, size_t blocks) {
     write.stamp = ++load.expected.last_stamp;
     for (uint32_t i = 0; i < blocks; ++i) {
       BlockKey key = new_block(load, write.stamp, i);
-      // A version's blocks are dropped together: the second one has a version of its own.
-      if (i > 0) key.id.version.bytes[15] = 1;
       uint32_t size = static_cast<uint32_t>(1 + rng.below(14'000));
       CO_TRY_STATUS(co_await put_block(load, key, size));
       write.blocks.push_back(key);

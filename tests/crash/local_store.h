@@ -29,6 +29,7 @@ class LocalStore {
   Status open();
   void close();
 
+  Lmdb& lmdb() { return *lmdb_; }
   Kv& kv() { return *kv_; }
   SegmentStore& segments() { return *segments_; }
   SimLoop& loop() { return loop_; }
