@@ -21,6 +21,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/async/clock.h"
 #include "base/async/task.h"
 #include "base/core/result.h"
 
@@ -92,6 +93,11 @@ class Kv {
   // lose all of it or some of its rows: for what can be found again (block locations, committed
   // flags).
   virtual Status write_unlogged(WriteBatch batch) = 0;
+  // Does write() refuse, or will it soon, since the disk is behind? Whoever decides and writes in one
+  // step asks before that, and waits with relief(): until it is over, or `deadline`. False where
+  // waiting does not help, as on a full disk.
+  virtual bool busy() const { return false; }
+  virtual Task<void> relief(TimePoint) { co_return; }
   // Completes when everything up to `version` is durable.
   virtual Task<Status> durable(KvVersion version) = 0;
   virtual KvVersion visible_version() const = 0;

@@ -178,6 +178,37 @@ Status KvStore::write_unlogged(WriteBatch batch) {
   return {};
 }
 
+bool KvStore::busy() const {
+  if (failed_ || no_space_ || fold_no_space_) return false;
+  size_t tables = active_->bytes() + (folding_ ? folding_->bytes() : 0);
+  const uint64_t margin = options_.journal_file_bytes / 16;  // of a file that no spare follows
+  const bool last_file = journal_.spares() <= 1 && waiting_padded_ + margin > journal_.room();
+  return last_file || tables > options_.table_bytes_max - options_.table_bytes_max / 8 ||
+         waiting_bytes_ > options_.waiting_bytes_max / 2;
+}
+
+Task<void> KvStore::relief(TimePoint deadline) {
+  ++relief_waiters_;
+  while (busy() && runtime_.clock.now() < deadline) {
+    start_fold_if_due();
+    start_refill();
+    relieved_.reset();
+    co_await relieved_.wait_until(runtime_.clock, deadline);
+  }
+  --relief_waiters_;
+}
+
+void KvStore::post_relief() {
+  if (relief_posted_ || relief_waiters_ == 0) return;
+  relief_posted_ = true;
+  std::shared_ptr<bool> alive = alive_;
+  runtime_.loop.post([this, alive] {
+    if (!*alive) return;
+    relief_posted_ = false;
+    relieved_.set();
+  });
+}
+
 struct KvStore::DurableAwaiter {
   KvStore& store;
   KvVersion version;
@@ -221,6 +252,7 @@ Task<void> KvStore::commit_groups() {
     }
     durable_ = last;
     if (!no_space_) start_refill();
+    post_relief();
     // The next group starts first; then those who waited for this one go on.
     post_wake();
   }
@@ -281,6 +313,7 @@ Task<void> KvStore::refill_spares() {
       log_warn("no space for another metadata journal file: {}", to_string(made.error()));
     if (!made && !no_space_) stop_for_good(made.error());
     if (!made) break;
+    post_relief();
   }
   spares_running_ = false;
 }

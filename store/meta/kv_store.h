@@ -33,6 +33,8 @@ class KvStore : public Kv {
   std::unique_ptr<KvIterator> scan(std::string begin, std::string end) override;
   Task<Status> write(WriteBatch batch) override;
   Status write_unlogged(WriteBatch batch) override;
+  bool busy() const override;
+  Task<void> relief(TimePoint deadline) override;
   Task<Status> durable(KvVersion version) override;
   KvVersion visible_version() const override { return visible_; }
   uint64_t durable_sequence() const override { return durable_; }
@@ -60,6 +62,7 @@ class KvStore : public Kv {
   void start_commit();
   Task<void> commit_groups();
   void post_wake();
+  void post_relief();
   void wake();
   void start_fold_if_due();
   Task<void> fold_in_background();
@@ -92,12 +95,14 @@ class KvStore : public Kv {
   bool fold_running_ = false;
   bool spares_running_ = false;
   bool room_running_ = false, room_told_ = false;
-  bool wake_posted_ = false;
+  bool wake_posted_ = false, relief_posted_ = false;
   bool no_space_ = false;       // the journal could not grow
   bool fold_no_space_ = false;  // the target could not
   std::optional<Error> failed_;
   Scope scope_;
   Event fold_ended_;
+  Event relieved_;
+  size_t relief_waiters_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

@@ -29,6 +29,7 @@ Task<void> KvStore::fold_in_background() {
   if (!folded) log_warn("folding the metadata journal: {}", to_string(folded.error()));
   fold_running_ = false;
   fold_ended_.set();
+  post_relief();
 }
 
 // REQUIRES: the caller has set fold_running_.
@@ -98,6 +99,7 @@ void KvStore::stop_for_good(const Error& error) {
   failed_ = Error{ErrorCode::kIo, "the metadata disk failed: " + error.message};
   log_error("metadata: {}; nothing more is acknowledged, the process must end", to_string(error));
   post_wake();
+  post_relief();
   if (options_.fatal) options_.fatal(*failed_);
 }
 

@@ -157,7 +157,10 @@ Task<Result<std::string>> RegisterService::mutate(RegisterKey key, Mutation muta
     co_return fail(ErrorCode::kOverloaded, "too many writes are under way: try again");
   Counted counted(in_flight_);
   CO_TRY(PlaceRef at, place(key.partition));
-  if (at->alone) co_return co_await execute(std::move(key), std::move(mutation), deadline);
+  if (at->alone) {
+    if (kv_.busy()) co_await relief(deadline);
+    co_return co_await execute(std::move(key), std::move(mutation), deadline);
+  }
   co_return co_await route_mutation(std::move(key), std::move(mutation), deadline);
 }
 
@@ -166,7 +169,10 @@ Task<Result<std::string>> RegisterService::route_mutation(RegisterKey key, Mutat
   while (runtime_.clock.now() < deadline && !scope_.stop_requested()) {
     CO_TRY(PlaceRef at, place(key.partition));
     NodeId to = route(*at);
-    if (to == self_) co_return co_await execute(key, mutation, deadline);
+    if (to == self_) {
+      if (kv_.busy()) co_await relief(deadline);
+      co_return co_await execute(key, mutation, deadline);
+    }
     Request request;
     request.verb = Verb::kPropose;
     request.epoch = at->epoch;
@@ -284,6 +290,8 @@ Task<Reply> RegisterService::serve_proposal(NodeId from, Request request) {
 }
 
 Task<Reply> RegisterService::serve_placed(Request request) {
+  const bool writes = request.verb == Verb::kAccept || request.verb == Verb::kPropose;
+  if (writes && kv_.busy()) co_await relief(runtime_.clock.after(kReliefMax));
   auto at = place(request.key.partition);
   if (!at || scope_.stop_requested())
     co_return refuse(ErrorCode::kUnavailable, "this node does not serve the partition now");
@@ -338,6 +346,10 @@ Task<Reply> RegisterService::serve_holder(Request request) {
   if (request.verb == Verb::kLookUp)
     co_return reply_of(co_await look_up_for(std::move(request.key), std::move(mutation), deadline));
   co_return reply_of(co_await execute(std::move(request.key), std::move(mutation), deadline));
+}
+
+Task<void> RegisterService::relief(TimePoint deadline) {
+  co_await kv_.relief(std::min(deadline, runtime_.clock.after(kReliefMax)));
 }
 
 // ---- notices of committed rows

@@ -27,6 +27,9 @@ inline constexpr Duration kFailOverAfter = std::chrono::milliseconds(500);
 inline constexpr Duration kHedgeAfter = std::chrono::milliseconds(10);
 inline constexpr Duration kTakeOverStep = std::chrono::milliseconds(1000);
 inline constexpr Duration kAcceptStep = std::chrono::milliseconds(1500);
+// How long a write waits for a disk that is behind before it is refused; well below what makes
+// others turn to another replica.
+inline constexpr Duration kReliefMax = std::chrono::milliseconds(300);
 inline constexpr Duration kNoticeDelay = std::chrono::milliseconds(20);
 inline constexpr size_t kNoticesFlush = 128;
 
@@ -152,6 +155,8 @@ class RegisterService final : public Registers, public PeerHandler {
   Task<Reply> serve_proposal(NodeId from, Request request);
   Task<Reply> serve_holder(Request request);
   Task<Reply> serve_replica(Request request);
+  // Waits while the disk is behind. Nothing may rest on what was looked up before.
+  Task<void> relief(TimePoint deadline);
 
   // ---- holding (holder.cpp)
   struct Holding {

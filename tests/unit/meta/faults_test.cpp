@@ -75,6 +75,39 @@ TEST_CASE("more than the queue takes is refused, not queued") {
   EXPECT(overloaded < 100);
 }
 
+TEST_CASE("who waits for relief is not refused, and nobody waits beyond the deadline") {
+  SimKv t(4);
+  t.host.disk.faults.sync_latency = std::chrono::milliseconds(20);
+  REQUIRE(t.start().has_value());
+  Scope scope;
+  int refused = 0, waited = 0;
+  auto put = [](SimKv& at, int n, int& failed, int& met) -> Task<void> {
+    if (at.kv->busy()) {
+      ++met;
+      co_await at.kv->relief(at.host.runtime().clock.after(std::chrono::seconds(60)));
+    }
+    std::string key = std::to_string(n);
+    Status done = co_await at.kv->write(one_put(std::move(key), std::string(1000, 'x')));
+    failed += !done;
+  };
+  for (int n = 0; n < 2000; ++n) scope.spawn(put(t, n, refused, waited));
+  t.loop.run(scope.join());
+  EXPECT(waited > 0);
+  EXPECT(refused == 0);
+
+  t.host.disk.faults.sync_latency = std::chrono::hours(1);
+  auto late = [](SimKv& at, int n) -> Task<void> {
+    std::string key = "late" + std::to_string(n);
+    if (!at.kv->busy()) (void)co_await at.kv->write(one_put(std::move(key), std::string(1000, 'x')));
+  };
+  for (int n = 0; n < 100; ++n) scope.spawn(late(t, n));
+  REQUIRE(t.kv->busy());
+  TimePoint began = t.host.runtime().clock.now();
+  t.loop.run(t.kv->relief(t.host.runtime().clock.after(std::chrono::seconds(1))));
+  EXPECT(t.host.runtime().clock.now() - began == std::chrono::seconds(1));
+  t.loop.run(scope.join());
+}
+
 namespace {
 
 std::string newest_journal(SimKv& t) {
