@@ -109,6 +109,7 @@ void Resync::follow_peers() {
       std::vector<NodeId> all = replica_sets(*layout, partition).all();
       if (std::find(all.begin(), all.end(), node) == all.end()) continue;
       state.due = state.behind = state.also = true;
+      ++state.disturbed;
       state.not_before = TimePoint{};
     }
     work_.spawn(sync_control(node));
@@ -212,6 +213,9 @@ Task<void> Resync::worker() {
 
 Task<void> Resync::work(PartitionId partition) {
   TimePoint deadline = runtime_.clock.after(settings_.work);
+  // Whatever makes it due from here on is looked at in the next turn.
+  states_[partition].due = false;
+  const uint64_t disturbed = states_[partition].disturbed;
   auto report = co_await rows_.catch_up(partition, deadline);
   bool caught_up = report && report->caught_up();
   bool pulled = report && report->rows_pulled > 0;
@@ -219,7 +223,7 @@ Task<void> Resync::work(PartitionId partition) {
   if (!report) log_debug("partition {} is not caught up: {}", partition, to_string(report.error()));
   auto at = states_.find(partition);
   if (at != states_.end() && caught_up) {
-    at->second.behind = false;
+    if (at->second.disturbed == disturbed) at->second.behind = false;
     at->second.also = at->second.also || pulled;
   }
   if (at != states_.end() && report) at->second.left = report->left;
@@ -230,7 +234,8 @@ Task<void> Resync::work(PartitionId partition) {
            !work_.stop_requested())
       brought = co_await also_catch_up(partition, runtime_.clock.after(kAlsoStep));
     at = states_.find(partition);
-    if (brought && at != states_.end()) at->second.also = false;
+    const bool undisturbed = at != states_.end() && at->second.disturbed == disturbed;
+    if (brought && undisturbed) at->second.also = false;
     if (!brought)
       log_debug("blocks of partition {} are not caught up: {}", partition,
                 to_string(brought.error()));
@@ -243,7 +248,7 @@ Task<void> Resync::work(PartitionId partition) {
   if (at == states_.end()) co_return;
   State& state = at->second;
   state.running = false;
-  state.due = !caught_up;
+  if (!caught_up) state.due = true;
   if (!caught_up) state.not_before = runtime_.clock.after(settings_.retry);
   if (caught_up) state.compared = runtime_.clock.now();
 }

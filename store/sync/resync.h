@@ -55,9 +55,10 @@ class Resync {
  private:
   struct State {
     bool behind = true;  // not proven to be up to date since the start or a peer's return
-    bool due = true;
+    bool due = true;     // may be set again while it is worked on
     bool running = false;
-    bool also = true;  // blocks have to be compared too
+    bool also = true;        // blocks have to be compared too
+    uint64_t disturbed = 0;  // how often a peer came back: what was compared before may be old
     uint64_t left = 0;
     TimePoint not_before;
     TimePoint compared;  // with all replicas

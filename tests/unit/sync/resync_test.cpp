@@ -21,6 +21,7 @@ struct Watched : SyncCluster {
     scope.spawn(resync->run(scope));
   }
   Task<Status> note(PartitionId) {
+    if (blocks_take > Duration::zero()) co_await nodes[2]->now->runtime.clock.sleep(blocks_take);
     ++blocks_compared;
     co_return Status();
   }
@@ -33,6 +34,7 @@ struct Watched : SyncCluster {
   std::unique_ptr<Resync> resync;
   Scope scope;
   int blocks_compared = 0;
+  Duration blocks_take{};
 };
 
 }  // namespace
@@ -74,6 +76,22 @@ TEST_CASE("without a quorum a node stays behind; when a peer comes back it compa
   c.loop.run_for(std::chrono::milliseconds(1001));
   c.loop.run_for(std::chrono::seconds(8));
   EXPECT(c.resync->progress().behind == 0);
+}
+
+TEST_CASE("a peer that comes back while a partition is worked on has it compared once more") {
+  Watched c;
+  c.crash(1);
+  c.blocks_take = std::chrono::seconds(6);
+  c.watch(2);
+  c.loop.run_for(std::chrono::seconds(3));  // rows are compared, blocks are on their way
+  REQUIRE(c.resync->progress().behind == 0);
+  REQUIRE(c.blocks_compared == 0);
+  c.start(1);
+  c.loop.run_for(std::chrono::seconds(2));
+  EXPECT(c.resync->progress().behind == kTestPartitions);
+  c.loop.run_for(std::chrono::seconds(15));
+  EXPECT(c.resync->progress().behind == 0);
+  EXPECT(c.blocks_compared > static_cast<int>(kTestPartitions));
 }
 
 TEST_CASE("rows that others spoke of are brought over without comparing everything") {
