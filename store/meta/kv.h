@@ -93,9 +93,9 @@ class Kv {
   // lose all of it or some of its rows: for what can be found again (block locations, committed
   // flags).
   virtual Status write_unlogged(WriteBatch batch) = 0;
-  // Does write() refuse, or will it soon, since the disk is behind? Whoever decides and writes in one
-  // step asks before that, and waits with relief(): until it is over, or `deadline`. False where
-  // waiting does not help, as on a full disk.
+  // Does write() refuse, or will it soon, since the disk is behind? Whoever decides and writes in
+  // one step asks before that, and waits with relief(): until it is over, or `deadline`. False
+  // where waiting does not help, as on a full disk.
   virtual bool busy() const { return false; }
   virtual Task<void> relief(TimePoint) { co_return; }
   // Completes when everything up to `version` is durable.

@@ -98,7 +98,8 @@ TEST_CASE("who waits for relief is not refused, and nobody waits beyond the dead
   t.host.disk.faults.sync_latency = std::chrono::hours(1);
   auto late = [](SimKv& at, int n) -> Task<void> {
     std::string key = "late" + std::to_string(n);
-    if (!at.kv->busy()) (void)co_await at.kv->write(one_put(std::move(key), std::string(1000, 'x')));
+    if (!at.kv->busy())
+      (void)co_await at.kv->write(one_put(std::move(key), std::string(1000, 'x')));
   };
   for (int n = 0; n < 100; ++n) scope.spawn(late(t, n));
   REQUIRE(t.kv->busy());
