@@ -9,7 +9,6 @@
 #include <cstdlib>
 
 #include "base/core/log.h"
-#include "node/cli/commands.h"
 #include "node/known_peers.h"
 #include "node/witness/data_owner.h"
 #include "store/meta/open_kv.h"
@@ -21,10 +20,6 @@ using namespace std::chrono_literals;
 constexpr Duration kSpaceEvery = 30s;
 constexpr Duration kFallbackTimeout = 1s;
 constexpr Duration kPeersWithin = 5s;
-
-bool unspecified(const std::string& host) {
-  return host.empty() || host == "0.0.0.0" || host == "::";
-}
 
 // What others are told: the advertised host, or the one listened on, with the port.
 Address advertised(const Config& config, const std::string& listen) {
@@ -53,11 +48,11 @@ Server::~Server() {
 
 Task<Status> Server::start() {
   CO_TRY_STATUS(co_await open_folders());
-  CO_TRY(secret_, load_secret(config_.secret_file));
+  CO_TRY(secrets_, load_secrets(config_.secret_file));
   CO_TRY_STATUS(co_await open_identity());
   CO_TRY_STATUS(co_await own_data_dirs(config_, identity_.id, fresh_identity_, *kv_));
   auto rpc = parse_listen(config_.listen_rpc);
-  PeersOptions options{loop_, loop_, identity_, secret_, *rpc};
+  PeersOptions options{loop_, loop_, identity_, secrets_, *rpc};
   peers_ = make_grpc_peers(std::move(options));
   open_witness();
   CO_TRY_STATUS(witness_->load());
@@ -70,6 +65,7 @@ Task<Status> Server::start() {
   CO_TRY_STATUS(co_await cluster_->start());
   witness_->start(*cluster_);
   scope_.spawn(serve_when_ready());
+  scope_.spawn(rotation_->run(scope_));
   scope_.spawn(watch_space());
   scope_.spawn(remember_peers());
   co_return Status{};
@@ -174,20 +170,28 @@ MemberMeta Server::gossip_meta() const {
 
 Status Server::start_gossip() {
   GossipOptions options;
-  options.secret.assign(reinterpret_cast<const char*>(secret_.bytes.data()), secret_.bytes.size());
+  options.secret = raw_secret(secrets_.use);
+  if (!secrets_.settled()) options.also_accepted.push_back(raw_secret(secrets_.other));
   options.boot = boot_;
   options.swim.config = *SwimConfig::profile(config_.gossip_profile);
   options.swim.self = identity_.id;
   options.swim.meta = gossip_meta();
   options.swim.incarnation = boot_ << 20;
-  auto changed = [this] {
+  GossipThread::Events events;
+  events.changed = [this] {
     if (cluster_) cluster_->gossip_changed();
   };
-  auto fallback = [this](NodeId node, uint32_t sequence) {
+  events.other_secret = [this](const std::string& secret) {
+    if (rotation_) rotation_->in_use_elsewhere(secret);
+  };
+  events.unsealed = [this](const Address& from, const std::string& datagram) {
+    answer_stranger(from, datagram);
+  };
+  events.fallback = [this](NodeId node, uint32_t sequence) {
     if (peers_started_ && !scope_.stop_requested()) scope_.spawn(answer_fallback(node, sequence));
   };
   auto started = gossip_.start(std::move(options), *parse_listen(config_.listen_gossip), loop_,
-                               changed, fallback);
+                               std::move(events));
   if (!started)
     return fail(started.code(), "cannot gossip on " + config_.listen_gossip + ": " +
                                     started.error().message + "; see gossip_listen in " +
@@ -215,9 +219,10 @@ Task<Status> Server::open_cluster() {
   options.reach = [this](NodeId node, Address address) {
     peers_->set_address(node, std::move(address));
   };
+  options.closed = [this] { return rotation_ && rotation_->under_way(); };
   cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *witness_, *membership_);
   storage_ =
-      std::make_unique<Storage>(runtime_, config_, secret_, *kv_, *witness_, *cluster_, boot_);
+      std::make_unique<Storage>(runtime_, config_, secrets_, *kv_, *witness_, *cluster_, boot_);
   CO_TRY_STATUS(co_await storage_->open(disk_failed));
   storage_->registers().stand_by(true);  // until the witness says otherwise
   cluster_->use(storage_->mover());
@@ -227,6 +232,7 @@ Task<Status> Server::open_cluster() {
   witness_->serve(PeerService::kBlock, *block_gate_);
   witness_->serve(PeerService::kRegister, *register_gate_);
   witness_->serve(PeerService::kControl, *control_gate_);
+  open_rotation();
   cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
   co_return Status{};
 }
@@ -243,7 +249,9 @@ Status Server::start_admin() {
   deps.block_repair = &storage_->block_repair();
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
-  deps.invitation = [this] { return invitation(); };
+  deps.invitation = [this](std::chrono::seconds valid) { return invitation(valid); };
+  deps.secret = [this] { return rotation_json(); };
+  deps.rotate = [this](bool force) { return rotation_->rotate(force); };
   deps.layout = [this](std::string verb, Json body) {
     return layout_admin_->handle(std::move(verb), std::move(body));
   };
@@ -402,6 +410,7 @@ std::vector<std::string> Server::notes() const {
                     "; its old metadata is kept in " + last_rebirth_->aside +
                     " until you remove it");
   if (std::string why = cluster_->waits(); !why.empty()) notes.push_back(std::move(why));
+  if (std::string line = rotation_line(); !line.empty()) notes.push_back(std::move(line));
   if (std::string line = layout_admin_->change_line(); !line.empty())
     notes.push_back(std::move(line));
   for (const Cluster::Candidate& candidate : cluster_->candidates())
@@ -421,22 +430,6 @@ PartitionHealth Server::partition_health() const {
     health.verified_ago.push_back(at ? age + 1 : 0);
   }
   return health;
-}
-
-std::string Server::invitation() const {
-  std::vector<std::string> seeds;
-  for (const MemberView& member : *gossip_.members()) {
-    if (member.state == MemberState::kLeft || seeds.size() >= 8) continue;
-    Address address = member.meta.gossip;
-    if (unspecified(address.host)) {
-      char host[256] = "";
-      if (member.id != identity_.id || ::gethostname(host, sizeof host - 1) != 0) continue;
-      address.host = host;
-    }
-    seeds.push_back(address.str());
-  }
-  return make_token(std::string_view(reinterpret_cast<const char*>(secret_.bytes.data()), 32),
-                    seeds);
 }
 
 // Each step is named in the debug log: a node that hangs on its way down says where.

@@ -13,6 +13,7 @@
 #include "node/grpc/grpc_peers.h"
 #include "node/layout_admin.h"
 #include "node/memory_guard.h"
+#include "node/secret_rotation.h"
 #include "node/storage.h"
 #include "node/witness/rebirth.h"
 #include "node/witness/witness.h"
@@ -66,14 +67,21 @@ class Server {
   AdminDeps::Behind behind() const;
   std::vector<std::string> notes() const;
   PartitionHealth partition_health() const;
-  std::string invitation() const;
+  // server_secrets.cpp: the cluster's secrets and invitations.
+  void open_rotation();
+  Status use_secrets(const SecretRing& secrets);
+  std::vector<std::string> seeds_to_tell() const;
+  Result<std::string> invitation(std::chrono::seconds valid) const;
+  Json rotation_json() const;
+  std::string rotation_line() const;  // for `covey status`; empty: none is under way
+  void answer_stranger(const Address& from, const std::string& datagram);
   Task<Status> measure_space();
 
   Config config_;
   UvLoop& loop_;
   Runtime runtime_;
   NodeIdentity identity_;
-  ClusterSecret secret_;
+  SecretRing secrets_;
   bool fresh_identity_ = false;  // made at this start
   bool reborn_ = false;
   std::optional<Reborn> last_rebirth_;
@@ -92,6 +100,7 @@ class Server {
   std::unique_ptr<GossipMembership> membership_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Storage> storage_;
+  std::unique_ptr<SecretRotation> rotation_;
   std::unique_ptr<ReadyGate> register_gate_, control_gate_, block_gate_;
   std::unique_ptr<LayoutAdmin> layout_admin_;
   std::unique_ptr<Admin> admin_;

@@ -30,11 +30,11 @@ Task<Result<uint64_t>> count_start(Kv& kv) {
   co_return starts;
 }
 
-Storage::Storage(Runtime runtime, const Config& config, const ClusterSecret& secret, Kv& kv,
+Storage::Storage(Runtime runtime, const Config& config, const SecretRing& secrets, Kv& kv,
                  Peers& peers, Topology& topology, uint64_t boot, StorageTuning tuning)
     : runtime_(runtime),
       config_(config),
-      secret_(secret),
+      secrets_(secrets),
       kv_(kv),
       peers_(peers),
       topology_(topology),
@@ -77,9 +77,7 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   CO_TRY_STATUS(control_->load());
   mover_ = std::make_unique<StorageMover>(runtime_, kv_, *registers_, *row_sync_, *block_repair_,
                                           *control_, topology_);
-  std::string_view secret(reinterpret_cast<const char*>(secret_.bytes.data()),
-                          secret_.bytes.size());
-  users_ = std::make_unique<KeyUsers>(*control_, secret);
+  users_ = std::make_unique<KeyUsers>(*control_, raw_secrets(secrets_));
   co_return Status{};
 }
 

@@ -7,7 +7,7 @@
 
 #include "base/async/runtime.h"
 #include "node/config/config.h"
-#include "node/identity/identity.h"
+#include "node/identity/secrets.h"
 #include "node/storage_mover.h"
 #include "proto/peers.h"
 #include "store/block/block_service.h"
@@ -38,7 +38,7 @@ struct StorageTuning {
 class Storage {
  public:
   // Everything handed in outlives it. `boot` counts this node's starts.
-  Storage(Runtime runtime, const Config& config, const ClusterSecret& secret, Kv& kv, Peers& peers,
+  Storage(Runtime runtime, const Config& config, const SecretRing& secrets, Kv& kv, Peers& peers,
           Topology& topology, uint64_t boot, StorageTuning tuning = {});
   // REQUIRES: stop() has completed if open() was called.
   ~Storage();
@@ -60,7 +60,7 @@ class Storage {
   BlockService& blocks() { return *blocks_; }
   BlockRepair& block_repair() { return *block_repair_; }
   Scrub& scrub() { return *scrub_; }
-  Users& users() { return *users_; }
+  KeyUsers& users() { return *users_; }
   ObjectStore& objects() { return *objects_; }
   // All zero before start().
   std::optional<TimePoint> compared(PartitionId partition) const {
@@ -78,7 +78,7 @@ class Storage {
 
   Runtime runtime_;
   const Config& config_;
-  const ClusterSecret& secret_;
+  SecretRing secrets_;
   Kv& kv_;
   Peers& peers_;
   Topology& topology_;

@@ -17,6 +17,9 @@ Gossip::Gossip(GossipOptions options, Loop& loop, Clock& clock, Datagrams& net, 
       net_(net),
       sealer_(options.secret, options.swim.self, options.boot),
       swim_(std::move(options.swim), rng) {
+  secrets_ = std::move(options.also_accepted);
+  secrets_.insert(secrets_.begin(), std::move(options.secret));
+  sealer_.set_secrets(secrets_);
   publish();
 }
 
@@ -58,6 +61,19 @@ void Gossip::set_seeds(std::vector<Address> seeds) {
   loop_.post([this, seeds = std::move(seeds)] { swim_.set_seeds(seeds); });
 }
 
+void Gossip::set_secrets(std::vector<std::string> secrets) {
+  loop_.post([this, secrets = std::move(secrets)] {
+    secrets_ = secrets;
+    sealer_.set_secrets(secrets_);
+  });
+}
+
+void Gossip::send_unsealed(Address to, std::string bytes) {
+  loop_.post([this, to = std::move(to), bytes = std::move(bytes)] {
+    if (running_) net_.send(to, bytes);
+  });
+}
+
 void Gossip::forget(NodeId id) {
   loop_.post([this, id] {
     swim_.forget(id);
@@ -84,8 +100,11 @@ void Gossip::tick() {
 
 void Gossip::received(const Address& from, std::string_view bytes) {
   if (!running_) return;
+  if (on_unsealed_ && !bytes.empty() && static_cast<uint8_t>(bytes.front()) != kSealVersion)
+    return on_unsealed_(from, bytes);
   auto opened = sealer_.open(bytes);
   if (!opened) return refuse(from, opened.error());
+  if (opened->secret > 0 && on_other_secret_) on_other_secret_(secrets_[opened->secret]);
   apply(swim_.receive(clock_.now(), opened->sender, from, opened->plain));
 }
 
@@ -103,8 +122,10 @@ void Gossip::refuse(const Address& from, const Error& error) {
   TimePoint now = clock_.now();
   if (error.code != ErrorCode::kDenied || now < next_refusal_log_) return;
   next_refusal_log_ = now + kRefusalLogInterval;
-  log_warn("refused gossip from {}: {}; check secret_file on both sides", from.str(),
-           error.message);
+  log_warn(
+      "refused gossip from {}: {}; compare secret_file on both sides (one that was away while the "
+      "secret was rotated needs a copy of the new one)",
+      from.str(), error.message);
 }
 
 }  // namespace covey

@@ -21,8 +21,9 @@ namespace covey {
 
 struct GossipOptions {
   SwimOptions swim;
-  std::string secret;  // the cluster's
-  uint64_t boot = 0;   // counts this node's starts; durable before use
+  std::string secret;                      // the cluster's, in use
+  std::vector<std::string> also_accepted;  // while it is rotated
+  uint64_t boot = 0;                       // counts this node's starts; durable before use
 };
 
 class Gossip {
@@ -43,7 +44,22 @@ class Gossip {
     on_fallback_ = std::move(callback);
   }
 
+  // Called on the gossip loop when a member seals with an accepted secret that is not in use here,
+  // with that one. REQUIRES: before start().
+  void on_other_secret(std::function<void(const std::string&)> callback) {
+    on_other_secret_ = std::move(callback);
+  }
+  // Called on the gossip loop for a datagram that is not sealed gossip at all, from anybody.
+  // REQUIRES: before start().
+  void on_unsealed(std::function<void(const Address&, std::string_view)> callback) {
+    on_unsealed_ = std::move(callback);
+  }
+
   // Any thread: these post to the gossip loop. REQUIRES: before stop().
+  // The secret in use first.
+  void set_secrets(std::vector<std::string> secrets);
+  // As it is, not sealed.
+  void send_unsealed(Address to, std::string bytes);
   void start();
   void update_meta(MemberMeta meta);
   void set_seeds(std::vector<Address> seeds);
@@ -67,9 +83,12 @@ class Gossip {
   Clock& clock_;
   Datagrams& net_;
   Sealer sealer_;
+  std::vector<std::string> secrets_;  // the sealer's
   Swim swim_;
   std::function<void()> on_change_;
   std::function<void(NodeId, uint32_t)> on_fallback_;
+  std::function<void(const std::string&)> on_other_secret_;
+  std::function<void(const Address&, std::string_view)> on_unsealed_;
   TimerId timer_ = 0;
   bool running_ = false;
   std::atomic<uint64_t> refused_ = 0;

@@ -34,6 +34,7 @@ HttpResponse error_reply(const Error& error) {
     case ErrorCode::kBucketAlreadyOwnedByYou:
     case ErrorCode::kBucketNotEmpty:
     case ErrorCode::kConflict: status = 409; break;
+    case ErrorCode::kDenied: status = 403; break;
     case ErrorCode::kNotImplemented: status = 501; break;
     case ErrorCode::kUnavailable:
     case ErrorCode::kTimeout:
@@ -234,10 +235,8 @@ Task<HttpResponse> Admin::handle(HttpRequest& request) {
     if (path[1] == "repair") co_return repair(method, path[2]);
     if (path[1] == "layout") co_return co_await layout(method, path[2], std::move(*body));
     if (path[1] == "nodes") co_return co_await nodes(method, path[2], path[3]);
-    if (path[1] == "invite" && method == "GET") {
-      if (!deps_.invitation) co_return not_started("the cluster");
-      co_return reply(200, Json{{"token", deps_.invitation()}});
-    }
+    if (path[1] == "invite") co_return invite(method, std::move(*body));
+    if (path[1] == "secret") co_return co_await secret(method, std::move(*body));
   }
   co_return error_reply(ErrorCode::kNotFound,
                         fmt::format("the admin API has no {} {}", method, request.target));
@@ -313,7 +312,13 @@ Task<HttpResponse> Admin::status() {
   Health health = judge_health(layout.get(), nodes);
   if (deps_.notes)
     for (std::string& note : deps_.notes()) health.problems.push_back(std::move(note));
+  Json rotation = deps_.secret ? deps_.secret() : Json();
+  if (flag_of(rotation, "away"))
+    health.next.push_back(
+        "start the nodes that the secret rotation waits for, or go on without "
+        "them: covey secret rotate --force");
   Json json;
+  if (flag_of(rotation, "rotating")) json["secret_rotation"] = std::move(rotation);
   json["healthy"] = health.healthy;
   json["summary"] = health.summary;
   json["problems"] = health.problems;
@@ -373,6 +378,30 @@ HttpResponse Admin::repair(std::string method, std::string action) {
       {"bytes_missing", catch_up.bytes_missing}, {"blocks_fetched", catch_up.blocks_fetched},
       {"bytes_fetched", catch_up.bytes_fetched}, {"blocks_lost", catch_up.blocks_lost}};
   return reply(200, json);
+}
+
+HttpResponse Admin::invite(std::string method, std::string body) const {
+  if (method != "POST") return error_reply(ErrorCode::kInvalid, "invite takes POST");
+  if (!deps_.invitation) return not_started("the cluster");
+  Json json = parse_json(body);
+  std::chrono::seconds valid(number_of(json, "expires_s"));
+  if (valid < 1s || valid > kInvitationMax)
+    return error_reply(ErrorCode::kInvalid, "an invitation is good for 1s to 30d: --expires 1h");
+  auto token = deps_.invitation(valid);
+  if (!token) return error_reply(token.error());
+  return reply(200, Json{{"token", *token}, {"expires_s", valid.count()}});
+}
+
+Task<HttpResponse> Admin::secret(std::string method, std::string body) {
+  if (!deps_.secret || !deps_.rotate) co_return not_started("the cluster");
+  if (method == "POST") {
+    bool force = flag_of(parse_json(body), "force");
+    Status begun = co_await deps_.rotate(force);
+    if (!begun) co_return error_reply(begun.error());
+  } else if (method != "GET") {
+    co_return error_reply(ErrorCode::kInvalid, "secret takes GET and POST");
+  }
+  co_return reply(200, deps_.secret());
 }
 
 HttpResponse Admin::show_layout() const {

@@ -22,6 +22,7 @@
 namespace covey {
 
 inline constexpr size_t kAdminBodyBytesMax = 64 * 1024;
+inline constexpr std::chrono::seconds kInvitationMax = std::chrono::hours(24 * 30);
 inline constexpr const char* kCoveyVersion = "0.1.0";
 
 // Whatever is null has not started yet; requests for it get 503.
@@ -36,7 +37,10 @@ struct AdminDeps {
   const BlockRepair* block_repair = nullptr;
   std::function<std::vector<NodeView>()> nodes;     // what gossip knows
   std::function<std::vector<std::string>()> notes;  // what else to tell in status
-  std::function<std::string()> invitation;          // a token for `covey join`
+  // A token for `covey join`. Errors: kUnavailable (the secret is being rotated).
+  std::function<Result<std::string>(std::chrono::seconds valid)> invitation;
+  std::function<Json()> secret;                    // how the rotation of the secret stands
+  std::function<Task<Status>(bool force)> rotate;  // begins or forces one
   // Layout: "plan", "apply" and "revert", with {"remove": [...], "add": [...]}; "check" with
   // {"node": name}.
   std::function<Task<Result<Json>>(std::string verb, Json body)> layout;
@@ -85,6 +89,8 @@ class Admin final : public HttpHandler, public PeerHandler {
   Task<HttpResponse> layout(std::string method, std::string verb, std::string body);
   Task<HttpResponse> nodes(std::string method, std::string name, std::string verb);
   Task<HttpResponse> change_layout(std::string verb, Json body);
+  Task<HttpResponse> secret(std::string method, std::string body);
+  HttpResponse invite(std::string method, std::string body) const;
   HttpResponse show_layout() const;
   HttpResponse repair(std::string method, std::string action);
   HttpResponse metrics() const;

@@ -68,7 +68,9 @@ class Grammar {
                          "covey join covey1-... --zone cellar && covey serve");
     place_options(join);
     join->add_option("token", options_.token, "what `covey invite` printed")->required();
-    with_json(add(app, "invite", "print what the next box needs to join", run_invite));
+    CLI::App* invite = with_json(add(app, "invite", "print what the next boxes need to join",
+                                     run_invite, "covey invite --expires 10m"));
+    invite->add_option("--expires", options_.expires, "how long it is good for (default: 1h)");
     add(app, "version", "print the version", [](const CliOptions&) {
       fmt::print("covey {}\n", kCoveyVersion);
       return static_cast<int>(kExitOk);
@@ -98,6 +100,19 @@ class Grammar {
     check->add_option("node", options_.node, "its name or id")->required();
     repair();
     layout();
+    secret();
+  }
+
+  void secret() {
+    CLI::App& secret = group("secret", "the cluster's secret, which all nodes share");
+    CLI::App* rotate = with_json(
+        add(secret, "rotate", "a new secret for all nodes, while they serve", run_secret_rotate));
+    rotate->add_flag("--force", options_.force,
+                     "do not wait for members that are not up: each of them then needs a copy of "
+                     "the new secret file");
+    rotate->add_flag("--no-wait", options_.no_wait, "return when it has begun");
+    with_json(add(secret, "status", "whether one is under way and whom it waits for; 0: none",
+                  run_secret_status));
   }
 
   void repair() {

@@ -1,4 +1,4 @@
-// status, node, layout, invite.
+// status, node, layout.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -104,21 +104,6 @@ int run_layout(const CliOptions& options) {
                  std::to_string(number_of(m, "first_in"))});
     fmt::print("{}", table.str());
   }
-  return code;
-}
-
-int run_invite(const CliOptions& options) {
-  int code = kExitOk;
-  Json reply = request(options, "GET", "/v1/invite", {}, code);
-  if (code != kExitOk) return code;
-  std::string token = text_of(reply, "token");
-  if (options.json)
-    fmt::print("{}\n", dump(reply));
-  else
-    fmt::print(
-        "on the next box (this token holds the cluster's secret, keep it to yourself):\n"
-        "  covey join {}\n  covey serve\n",
-        token);
   return code;
 }
 

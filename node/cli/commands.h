@@ -23,6 +23,9 @@ struct CliOptions {
   // buckets
   std::string bucket, key;
   bool read = false, write = false, owner = false;
+  // invite, secret
+  std::string expires = "1h";
+  bool force = false;
   // nodes, layout
   std::string node;
   std::vector<std::string> remove, add;
@@ -64,6 +67,8 @@ int run_repair_start(const CliOptions& options);
 int run_repair_pause(const CliOptions& options);
 int run_repair_resume(const CliOptions& options);
 int run_invite(const CliOptions& options);
+int run_secret_rotate(const CliOptions& options);
+int run_secret_status(const CliOptions& options);
 int run_key_create(const CliOptions& options);
 int run_key_import(const CliOptions& options);
 int run_key_list(const CliOptions& options);
@@ -74,13 +79,5 @@ int run_bucket_list(const CliOptions& options);
 int run_bucket_show(const CliOptions& options);
 int run_bucket_delete(const CliOptions& options);
 int run_bucket_allow(const CliOptions& options);
-
-// An invitation is the cluster's secret and some gossip addresses with a checksum, in one word.
-std::string make_token(std::string_view secret, const std::vector<std::string>& seeds);
-struct Invitation {
-  std::string secret;  // 32 raw bytes
-  std::vector<std::string> seeds;
-};
-Result<Invitation> read_token(std::string_view token);
 
 }  // namespace covey

@@ -57,6 +57,9 @@ struct ClusterOptions {
   std::function<bool()> may_vote;
   // Called on the loop when a node's rpc address is known or has changed. May be empty.
   std::function<void(NodeId, Address)> reach;
+  // While this says true no new node is taken in: the cluster's secret is being rotated. May be
+  // empty.
+  std::function<bool()> closed;
 };
 
 class Cluster final : public Topology {
@@ -157,6 +160,7 @@ class Cluster final : public Topology {
     std::vector<std::string> what;
   };
   bool leads() const;
+  bool closed() const { return options_.closed && options_.closed(); }
   bool silent(const NodeId& member) const;
   std::vector<MemberView> new_nodes() const;
   std::string why_waiting(const MemberView& candidate) const;

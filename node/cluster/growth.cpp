@@ -9,6 +9,8 @@ namespace covey {
 namespace {
 
 constexpr size_t kIdPrefixMin = 4;
+constexpr const char* kClosedText =
+    "the cluster's secret is being rotated: no new node is taken in until that is done";
 // Free-running capacities (the size of the file systems) may differ a little from start to start.
 constexpr uint64_t kCapacityNoise = 20;  // a 20th
 
@@ -74,6 +76,7 @@ const Member* Cluster::named(const std::vector<Member>& members, const std::stri
 
 std::string Cluster::why_waiting(const MemberView& node) const {
   auto state = register_.state();
+  if (closed()) return kClosedText;
   if (state->has_departed(node.id))
     return "it was taken out or replaced; to take it in again: covey node add " + node.meta.name;
   if (state->joint()) return "a change of the layout is under way; it joins with the next one";
@@ -135,6 +138,7 @@ Cluster::Draft Cluster::news() const {
       member.capacity_bytes = meta.capacity_bytes;
     }
   }
+  if (closed()) return draft;
   for (const MemberView& node : new_nodes()) {
     auto back = taken_back_.find(node.id);
     bool pause = back != taken_back_.end() && runtime_.clock.now() < back->second;
@@ -162,6 +166,7 @@ Result<Cluster::Draft> Cluster::draft(const Wish& wish) const {
     depart(draft.departed, at->id);
     draft.members.erase(at);
   }
+  if (closed() && !wish.add.empty()) return fail(ErrorCode::kConflict, kClosedText);
   for (const std::string& name : wish.add) {
     std::vector<MemberView> fresh = new_nodes();
     auto at = std::find_if(fresh.begin(), fresh.end(), [&](const MemberView& node) {

@@ -78,6 +78,8 @@ std::optional<uint64_t> parse_size(std::string_view text);
 std::optional<std::chrono::seconds> parse_duration(std::string_view text);
 // "192.0.2.7:3901", "[::]:3901". Numeric hosts only.
 std::optional<Address> parse_listen(std::string_view text);
+// Stands for any address: tells others nothing.
+bool unspecified(std::string_view host);
 // The same with host names; the first address the resolver gives. Blocks. Errors: kInvalid,
 // kUnavailable.
 Result<Address> resolve_address(std::string_view text);

@@ -80,6 +80,10 @@ std::optional<Address> parse_listen(std::string_view text) {
   return Address{parts->host, parts->port};
 }
 
+bool unspecified(std::string_view host) {
+  return host.empty() || host == "0.0.0.0" || host == "::";
+}
+
 Result<Address> resolve_address(std::string_view text) {
   if (auto numeric = parse_listen(text)) return *numeric;
   auto parts = split(text);

@@ -46,8 +46,11 @@ class ClientStream final : public FrameStream,
                            public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                            public std::enable_shared_from_this<ClientStream> {
  public:
-  ClientStream(Loop& loop, NodeId peer, StreamEvents events)
-      : loop_(loop), peer_(peer), events_(std::make_shared<StreamEvents>(std::move(events))) {}
+  ClientStream(Loop& loop, NodeId peer, std::shared_ptr<Trust> trust, StreamEvents events)
+      : loop_(loop),
+        peer_(peer),
+        trust_(std::move(trust)),
+        events_(std::make_shared<StreamEvents>(std::move(events))) {}
 
   void start(grpc::GenericStub& stub) {
     self_ = shared_from_this();
@@ -74,8 +77,8 @@ class ClientStream final : public FrameStream,
 
   void OnReadInitialMetadataDone(bool ok) override {
     if (!ok) return;
-    auto id = peer_id(*context_.auth_context());
-    if (id != peer_) {
+    auto node = trust_->identify(*context_.auth_context());
+    if (!node || node->id != peer_) {
       wrong_peer_ = true;
       context_.TryCancel();
       return;
@@ -116,6 +119,7 @@ class ClientStream final : public FrameStream,
 
   Loop& loop_;
   NodeId peer_;
+  std::shared_ptr<Trust> trust_;
   std::shared_ptr<StreamEvents> events_;
   grpc::ClientContext context_;
   grpc::ByteBuffer incoming_, outgoing_;
@@ -127,8 +131,8 @@ class ClientStream final : public FrameStream,
 class ClientCall final : public BulkCall, public std::enable_shared_from_this<ClientCall> {
  public:
   using Done = std::function<void(Result<BulkMessage>)>;
-  ClientCall(Loop& loop, NodeId peer, Done done)
-      : loop_(loop), peer_(peer), done_(std::move(done)) {}
+  ClientCall(Loop& loop, NodeId peer, std::shared_ptr<Trust> trust, Done done)
+      : loop_(loop), peer_(peer), trust_(std::move(trust)), done_(std::move(done)) {}
 
   void start(grpc::GenericStub& stub, BulkMessage request, Duration timeout) {
     request_ = encode_bulk(request.entry, std::move(request.body));
@@ -155,7 +159,8 @@ class ClientCall final : public BulkCall, public std::enable_shared_from_this<Cl
     if (!status.ok())
       return fail(ErrorCode::kTimeout, fmt::format("no answer from node {}: {}", short_name(peer_),
                                                    status.error_message()));
-    if (peer_id(*context_.auth_context()) != peer_)
+    auto node = trust_->identify(*context_.auth_context());
+    if (!node || node->id != peer_)
       return fail(ErrorCode::kTimeout, "another node answered at the peer's address");
     auto message = decode_bulk(reply_);
     if (!message) return fail(ErrorCode::kTimeout, "the peer sent a reply that cannot be read");
@@ -164,6 +169,7 @@ class ClientCall final : public BulkCall, public std::enable_shared_from_this<Cl
 
   Loop& loop_;
   NodeId peer_;
+  std::shared_ptr<Trust> trust_;
   Done done_;
   grpc::ClientContext context_;
   grpc::ByteBuffer request_, reply_;
@@ -172,9 +178,12 @@ class ClientCall final : public BulkCall, public std::enable_shared_from_this<Cl
 class Channels final : public PeerChannels {
  public:
   Channels(Loop& loop, const TlsMaterial& tls, NodeId peer, const Address& address)
-      : loop_(loop), peer_(peer), target_(target_of(address)) {
+      : loop_(loop),
+        peer_(peer),
+        trust_(std::make_shared<Trust>(tls.ca_keys)),
+        target_(target_of(address)) {
     grpc::SslCredentialsOptions options;
-    options.pem_root_certs = tls.ca_certificate;
+    options.pem_root_certs = tls.ca_certificates;
     options.pem_cert_chain = tls.certificate;
     options.pem_private_key = tls.private_key;
     credentials_ = grpc::SslCredentials(options);
@@ -187,7 +196,7 @@ class Channels final : public PeerChannels {
   }
 
   std::shared_ptr<FrameStream> open_stream(StreamEvents events) override {
-    auto stream = std::make_shared<ClientStream>(loop_, peer_, std::move(events));
+    auto stream = std::make_shared<ClientStream>(loop_, peer_, trust_, std::move(events));
     stream->start(*control_);
     return stream;
   }
@@ -195,7 +204,7 @@ class Channels final : public PeerChannels {
   std::shared_ptr<BulkCall> call(BulkMessage request, Duration timeout,
                                  std::function<void(Result<BulkMessage>)> done) override {
     if (!bulk_) open_bulk();
-    auto call = std::make_shared<ClientCall>(loop_, peer_, std::move(done));
+    auto call = std::make_shared<ClientCall>(loop_, peer_, trust_, std::move(done));
     call->start(*bulk_, std::move(request), timeout);
     return call;
   }
@@ -217,6 +226,7 @@ class Channels final : public PeerChannels {
 
   Loop& loop_;
   NodeId peer_;
+  std::shared_ptr<Trust> trust_;
   std::string target_;
   std::shared_ptr<grpc::ChannelCredentials> credentials_;
   std::unique_ptr<grpc::GenericStub> control_, bulk_;

@@ -3,6 +3,7 @@
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/log.h>
 
+#include <algorithm>
 #include <atomic>
 #include <ctime>
 
@@ -63,11 +64,29 @@ std::optional<BulkMessage> decode_bulk(const grpc::ByteBuffer& buffer) {
   return message;
 }
 
-std::optional<NodeId> peer_id(const grpc::AuthContext& context) {
+void Trust::set(std::vector<CaKey> trusted) {
+  std::lock_guard lock(mutex_);
+  trusted_ = std::move(trusted);
+  known_.clear();
+}
+
+bool Trust::trusts(const CaKey& signer) {
+  std::lock_guard lock(mutex_);
+  return std::find(trusted_.begin(), trusted_.end(), signer) != trusted_.end();
+}
+
+std::optional<CertifiedNode> Trust::identify(const grpc::AuthContext& context) {
   if (!context.IsPeerAuthenticated()) return std::nullopt;
-  auto names = context.FindPropertyValues(GRPC_X509_CN_PROPERTY_NAME);
-  if (names.size() != 1) return std::nullopt;
-  return NodeId::from_hex(std::string_view(names[0].data(), names[0].size()));
+  auto certificates = context.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (certificates.size() != 1) return std::nullopt;
+  std::string pem(certificates[0].data(), certificates[0].size());
+  std::lock_guard lock(mutex_);
+  if (auto it = known_.find(pem); it != known_.end()) return it->second;
+  auto node = certified_node(pem, trusted_);
+  if (!node) return std::nullopt;
+  if (known_.size() >= kKnownMax) known_.clear();
+  known_.emplace(std::move(pem), *node);
+  return node;
 }
 
 namespace {
@@ -85,7 +104,8 @@ void on_grpc_log(gpr_log_func_args* args) {
   if (now.tv_sec < until || !quiet_until.compare_exchange_strong(until, now.tv_sec + 10)) return;
   log_warn(
       "a node was refused in the TLS handshake: it does not hold this cluster's secret "
-      "(compare the secret files of both nodes) ({})",
+      "(compare the secret files of both nodes; one that was away while the secret was rotated "
+      "needs a copy of the new file) ({})",
       text);
 }
 

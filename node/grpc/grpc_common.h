@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/core/codec.h"
@@ -28,8 +29,22 @@ std::optional<std::vector<wire::Entry>> decode_frame(const grpc::ByteBuffer& buf
 grpc::ByteBuffer encode_bulk(const wire::Entry& entry, Blob body);
 std::optional<BulkMessage> decode_bulk(const grpc::ByteBuffer& buffer);
 
-// The id that the peer's certificate names; nullopt when it names none.
-std::optional<NodeId> peer_id(const grpc::AuthContext& context);
+// Whom we trust, and who stands at the other end of a connection. Checking a certificate costs two
+// signatures, so what was found is kept. Any thread.
+class Trust {
+ public:
+  explicit Trust(std::vector<CaKey> trusted) : trusted_(std::move(trusted)) {}
+  void set(std::vector<CaKey> trusted);
+  // nullopt: its certificate is none of a node, or not signed by whom we trust now.
+  std::optional<CertifiedNode> identify(const grpc::AuthContext& context);
+  bool trusts(const CaKey& signer);
+
+ private:
+  static constexpr size_t kKnownMax = 1024;
+  std::mutex mutex_;
+  std::vector<CaKey> trusted_;
+  std::unordered_map<std::string, CertifiedNode> known_;  // by PEM
+};
 // gRPC's own messages go to our log: a refused handshake at most once in 10 s as one line.
 void route_grpc_log();
 

@@ -12,6 +12,7 @@ namespace {
 
 constexpr size_t kServices = 16;
 constexpr size_t kSealBytesMax = 64;  // what node/witness adds
+constexpr Duration kRenewPoll = std::chrono::milliseconds(10);
 
 wire::Entry reply_entry(uint64_t id, Result<PeerMessage>& result) {
   wire::Entry entry;
@@ -39,7 +40,8 @@ class GrpcPeersImpl final : public GrpcPeers {
   }
 
   Status start() override {
-    TRY(tls_, make_tls(options_.identity, options_.secret));
+    TRY(TlsMaterial tls, make_tls(options_.identity, options_.secrets));
+    tls_ = std::make_shared<const TlsMaterial>(std::move(tls));
     ServerEvents events;
     events.frame = [this](std::shared_ptr<FrameStream> stream, NodeId from,
                           std::vector<wire::Entry> entries) {
@@ -48,7 +50,7 @@ class GrpcPeersImpl final : public GrpcPeers {
     events.bulk = [this](NodeId from, BulkMessage request, std::function<void(BulkMessage)> reply) {
       on_bulk(from, std::move(request), std::move(reply));
     };
-    TRY(server_, start_peer_server(options_.loop, tls_, options_.listen, std::move(events)));
+    TRY(server_, start_peer_server(options_.loop, *tls_, options_.listen, std::move(events)));
     started_ = true;
     return {};
   }
@@ -56,11 +58,18 @@ class GrpcPeersImpl final : public GrpcPeers {
   void set_address(NodeId node, Address address) override {
     if (node == self() || stopping_ || !started_) return;
     auto& link = links_[node];
-    if (!link) {
-      Link::Context context{options_.loop, options_.clock, tls_, self()};
-      link = std::make_unique<Link>(context, node);
-    }
+    if (!link) link = new_link(node);
     link->set_address(std::move(address));
+  }
+  Status set_secrets(const SecretRing& secrets) override {
+    TRY(TlsMaterial tls, make_tls(options_.identity, secrets));
+    options_.secrets = secrets;
+    if (!started_ || stopping_) return {};
+    tls_ = std::make_shared<const TlsMaterial>(std::move(tls));
+    server_->renew(*tls_);
+    ++secrets_change_;
+    for (auto& [node, link] : links_) scope_.spawn(renew(node, secrets_change_));
+    return {};
   }
   bool connected(NodeId node) const override {
     auto it = links_.find(node);
@@ -103,6 +112,29 @@ class GrpcPeersImpl final : public GrpcPeers {
   }
 
  private:
+  std::unique_ptr<Link> new_link(NodeId node) {
+    Link::Context context{options_.loop, options_.clock, tls_, self()};
+    return std::make_unique<Link>(std::move(context), node);
+  }
+
+  // A second link takes the place of the first when it is up, or when it has had its chance.
+  Task<void> renew(NodeId node, uint64_t change) {
+    std::unique_ptr<Link> link = new_link(node);
+    link->set_address(links_[node]->address());
+    TimePoint until = options_.clock.after(kRenewedWithin);
+    while (!link->up() && links_[node]->up() && options_.clock.now() < until && !stopping_)
+      co_await options_.clock.sleep(kRenewPoll);
+    if (!stopping_ && change == secrets_change_) {
+      link->set_address(links_[node]->address());  // gossip may have told a newer one
+      links_[node].swap(link);
+      until = options_.clock.after(kRenewedDrain);
+      while (link->busy() && options_.clock.now() < until && !stopping_)
+        co_await options_.clock.sleep(kRenewPoll);
+    }
+    link->stop();
+    co_await link->drained();
+  }
+
   // Replies of one turn of the loop to one stream leave together.
   struct Inbound {
     size_t running = 0;
@@ -185,7 +217,8 @@ class GrpcPeersImpl final : public GrpcPeers {
   }
 
   PeersOptions options_;
-  TlsMaterial tls_;
+  std::shared_ptr<const TlsMaterial> tls_;
+  uint64_t secrets_change_ = 0;
   std::array<PeerHandler*, kServices> handlers_{};
   std::unordered_map<NodeId, std::unique_ptr<Link>> links_;
   std::unordered_map<NodeId, Inbound> inbound_;

@@ -6,7 +6,7 @@
 
 #include "base/async/net.h"
 #include "base/async/runtime.h"
-#include "node/identity/identity.h"
+#include "node/identity/secrets.h"
 #include "proto/peers.h"
 
 namespace covey {
@@ -16,11 +16,15 @@ inline constexpr size_t kPeerRequestsMax = 4096;
 // Requests with bodies, of all peers together.
 inline constexpr size_t kBulkRequestsMax = 64;
 
+// How long a connection with new certificates is waited for, and how long the calls of the old one.
+inline constexpr Duration kRenewedWithin = std::chrono::seconds(5);
+inline constexpr Duration kRenewedDrain = std::chrono::seconds(15);
+
 struct PeersOptions {
   Loop& loop;
   Clock& clock;
   NodeIdentity identity;
-  ClusterSecret secret;
+  SecretRing secrets;
   Address listen;  // port 0: any
 };
 
@@ -32,6 +36,10 @@ class GrpcPeers : public Peers {
   // port is taken), kIo (OpenSSL).
   virtual Status start() = 0;
   virtual uint16_t port() const = 0;
+  // Takes these secrets from now on, without losing a call: connections are made anew beside the
+  // old ones, which end when their calls have, after kRenewedDrain at the latest. Errors: kIo
+  // (OpenSSL): nothing has changed then.
+  virtual Status set_secrets(const SecretRing& secrets) = 0;
   virtual bool connected(NodeId node) const = 0;
   // Ends all calls, waits for the handlers. Call it before destruction.
   virtual Task<void> stop() = 0;

@@ -36,7 +36,7 @@ Result<PeerMessage> result_of(wire::Entry& entry, Blob body) {
   return message;
 }
 
-Link::Link(Context context, NodeId peer) : context_(context), peer_(peer) {
+Link::Link(Context context, NodeId peer) : context_(std::move(context)), peer_(peer) {
   settled_.set();
   idle_.set();
   last_logged_ = context_.clock.now() - kLogEvery;
@@ -53,7 +53,7 @@ void Link::set_address(Address address) {
     old->close();
     on_down(number, "its address changed", ~0ull);
   }
-  channels_ = open_channels(context_.loop, context_.tls, peer_, address_);
+  channels_ = open_channels(context_.loop, *context_.tls, peer_, address_);
   ever_failed_ = false;
   backoff_ = kReconnectMin;
   last_wanted_ = context_.clock.now();
@@ -113,7 +113,10 @@ void Link::on_down(uint64_t stream, std::string why, uint64_t sent_through) {
       if (now - last_logged_ >= kLogEvery) {
         log_warn(
             "no connection to node {} at {}: {}{}", short_name(peer_), address_.str(),
-            secret ? "it does not hold this cluster's secret (compare the secret files): " : "",
+            secret
+                ? "it does not hold this cluster's secret (compare the secret files; one that was "
+                  "away while the secret was rotated needs a copy of the new one): "
+                : "",
             why);
         last_logged_ = now;
       }

@@ -32,7 +32,7 @@ class Link {
   struct Context {
     Loop& loop;
     Clock& clock;
-    const TlsMaterial& tls;
+    std::shared_ptr<const TlsMaterial> tls;
     NodeId self;
   };
   Link(Context context, NodeId peer);
@@ -47,6 +47,8 @@ class Link {
   Task<void> drained();
 
   bool up() const { return state_ == State::kUp; }
+  bool busy() const { return in_flight() > 0; }
+  const Address& address() const { return address_; }
 
  private:
   enum class State { kNoAddress, kConnecting, kUp, kDown, kStopped };

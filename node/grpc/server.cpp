@@ -1,6 +1,9 @@
 // The listening side: one generic service that takes frames and bulk calls.
+#include <grpc/grpc_security.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/resource_quota.h>
+
+#include <unordered_set>
 
 #include "base/core/log.h"
 #include "node/grpc/grpc_common.h"
@@ -11,19 +14,77 @@ namespace {
 constexpr int kPingIntervalMinMs = 500;  // how often a peer may ping us
 constexpr int kKeepaliveMs = 5000;
 constexpr int kKeepaliveTimeoutMs = 5000;
+constexpr int kIdleConnectionMs = 120'000;  // without any call; links keep a stream open
 constexpr size_t kGrpcMemoryBytesMax = 96 * kMiB;
 
 using Events = std::shared_ptr<const ServerEvents>;
+
+class ServerStream;
+// The streams that are open, to end those that are no longer trusted. Any thread.
+class OpenStreams {
+ public:
+  void add(const std::shared_ptr<ServerStream>& stream);
+  void remove(ServerStream* stream);
+  std::vector<std::shared_ptr<ServerStream>> all();
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<ServerStream*, std::weak_ptr<ServerStream>> streams_;
+};
+
+// Certificates for each handshake anew: gRPC asks before every one.
+class RenewedCredentials final : public grpc::ServerCredentials {
+ public:
+  explicit RenewedCredentials(const TlsMaterial& tls) : tls_(tls) {
+    auto* options = grpc_ssl_server_credentials_create_options_using_config_fetcher(
+        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY, &fetch, this);
+    credentials_ = grpc_ssl_server_credentials_create_with_options(options);
+  }
+  ~RenewedCredentials() override { grpc_server_credentials_release(credentials_); }
+  void SetAuthMetadataProcessor(const std::shared_ptr<grpc::AuthMetadataProcessor>&) override {}
+  void renew(const TlsMaterial& tls) {
+    std::lock_guard lock(mutex_);
+    tls_ = tls, fetched_ = false;
+  }
+
+ private:
+  int AddPortToServer(const std::string& address, grpc_server* server) override {
+    return grpc_server_add_http2_port(server, address.c_str(), credentials_);
+  }
+  static grpc_ssl_certificate_config_reload_status fetch(
+      void* self, grpc_ssl_server_certificate_config** config) {
+    return static_cast<RenewedCredentials*>(self)->fetch(config);
+  }
+  grpc_ssl_certificate_config_reload_status fetch(grpc_ssl_server_certificate_config** config) {
+    std::lock_guard lock(mutex_);
+    if (fetched_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+    grpc_ssl_pem_key_cert_pair pair{tls_.private_key.c_str(), tls_.certificate.c_str()};
+    *config = grpc_ssl_server_certificate_config_create(tls_.ca_certificates.c_str(), &pair, 1);
+    fetched_ = *config != nullptr;
+    return fetched_ ? GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW
+                    : GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
+  }
+
+  std::mutex mutex_;
+  TlsMaterial tls_;
+  bool fetched_ = false;
+  grpc_server_credentials* credentials_ = nullptr;
+};
 
 class ServerStream final : public FrameStream,
                            public grpc::ServerGenericBidiReactor,
                            public std::enable_shared_from_this<ServerStream> {
  public:
-  ServerStream(Loop& loop, NodeId from, Events events)
-      : loop_(loop), from_(from), events_(std::move(events)) {}
+  ServerStream(Loop& loop, CertifiedNode from, Events events, std::shared_ptr<OpenStreams> open)
+      : loop_(loop),
+        from_(from.id),
+        signer_(from.signer),
+        events_(std::move(events)),
+        open_(std::move(open)) {}
 
   void start() {
     self_ = shared_from_this();
+    open_->add(self_);
     StartSendInitialMetadata();  // tells the peer that it was accepted
     StartRead(&incoming_);
   }
@@ -38,6 +99,7 @@ class ServerStream final : public FrameStream,
   void close() override {
     if (queue_.close()) Finish(grpc::Status::OK);
   }
+  const CaKey& signer() const { return signer_; }
 
  private:
   void OnReadDone(bool ok) override {
@@ -60,15 +122,36 @@ class ServerStream final : public FrameStream,
     flush();
   }
   void OnCancel() override { close(); }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    open_->remove(this);
+    self_.reset();
+  }
 
   Loop& loop_;
   NodeId from_;
+  CaKey signer_;
   Events events_;
+  std::shared_ptr<OpenStreams> open_;
   grpc::ByteBuffer incoming_, outgoing_;
   FrameQueue queue_;
   std::shared_ptr<ServerStream> self_;
 };
+
+void OpenStreams::add(const std::shared_ptr<ServerStream>& stream) {
+  std::lock_guard lock(mutex_);
+  streams_.emplace(stream.get(), stream);
+}
+void OpenStreams::remove(ServerStream* stream) {
+  std::lock_guard lock(mutex_);
+  streams_.erase(stream);
+}
+std::vector<std::shared_ptr<ServerStream>> OpenStreams::all() {
+  std::vector<std::shared_ptr<ServerStream>> streams;
+  std::lock_guard lock(mutex_);
+  for (auto& [key, weak] : streams_)
+    if (auto stream = weak.lock()) streams.push_back(std::move(stream));
+  return streams;
+}
 
 class ServerCall final : public grpc::ServerGenericBidiReactor,
                          public std::enable_shared_from_this<ServerCall> {
@@ -121,22 +204,30 @@ class Refusal final : public grpc::ServerGenericBidiReactor {
 class Service final : public grpc::CallbackGenericService {
  public:
   Service(Loop& loop, ServerEvents events)
-      : loop_(loop), events_(std::make_shared<const ServerEvents>(std::move(events))) {}
+      : loop_(loop),
+        events_(std::make_shared<const ServerEvents>(std::move(events))),
+        open_(std::make_shared<OpenStreams>()) {}
+
+  void trust(const TlsMaterial& tls) {
+    trust_.set(tls.ca_keys);
+    for (auto& stream : open_->all())
+      if (!trust_.trusts(stream->signer())) stream->close();
+  }
 
  private:
   grpc::ServerGenericBidiReactor* CreateReactor(
       grpc::GenericCallbackServerContext* context) override {
-    auto from = peer_id(*context->auth_context());
+    auto from = trust_.identify(*context->auth_context());
     if (!from)
-      return new Refusal(
-          grpc::Status(grpc::StatusCode::UNAUTHENTICATED, "the certificate names no node"));
+      return new Refusal(grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
+                                      "the certificate is not of a node of this cluster"));
     if (context->method() == kFramesMethod) {
-      auto stream = std::make_shared<ServerStream>(loop_, *from, events_);
+      auto stream = std::make_shared<ServerStream>(loop_, *from, events_, open_);
       stream->start();
       return stream.get();
     }
     if (context->method() == kCallMethod) {
-      auto call = std::make_shared<ServerCall>(loop_, *from, events_);
+      auto call = std::make_shared<ServerCall>(loop_, from->id, events_);
       call->start();
       return call.get();
     }
@@ -145,6 +236,8 @@ class Service final : public grpc::CallbackGenericService {
 
   Loop& loop_;
   Events events_;
+  Trust trust_{{}};
+  std::shared_ptr<OpenStreams> open_;
 };
 
 class Server final : public PeerServer {
@@ -153,16 +246,14 @@ class Server final : public PeerServer {
   ~Server() override { stop(); }
 
   Status start(const TlsMaterial& tls, const Address& listen) {
-    grpc::SslServerCredentialsOptions options(
-        GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    options.pem_root_certs = tls.ca_certificate;
-    options.pem_key_cert_pairs.push_back({tls.private_key, tls.certificate});
+    credentials_ = std::make_shared<RenewedCredentials>(tls);
+    service_.trust(tls);
     grpc::ResourceQuota quota("peers");
     quota.Resize(kGrpcMemoryBytesMax);
 
     grpc::ServerBuilder builder;
     builder.SetResourceQuota(quota);
-    builder.AddListeningPort(listen.str(), grpc::SslServerCredentials(options), &port_);
+    builder.AddListeningPort(listen.str(), credentials_, &port_);
     builder.RegisterCallbackGenericService(&service_);
     builder.SetMaxReceiveMessageSize(kGrpcMessageBytesMax);
     builder.SetMaxSendMessageSize(kGrpcMessageBytesMax);
@@ -171,6 +262,7 @@ class Server final : public PeerServer {
              {GRPC_ARG_ENABLE_CHANNELZ, 0},
              {GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs},
              {GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs},
+             {GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleConnectionMs},
              {GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMinMs},
              {GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0},
              {GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0},
@@ -190,6 +282,10 @@ class Server final : public PeerServer {
   }
 
   uint16_t port() const override { return static_cast<uint16_t>(port_); }
+  void renew(const TlsMaterial& tls) override {
+    credentials_->renew(tls);
+    service_.trust(tls);
+  }
   void stop() override {
     if (!server_) return;
     server_->Shutdown(std::chrono::system_clock::now());
@@ -199,6 +295,7 @@ class Server final : public PeerServer {
 
  private:
   Service service_;
+  std::shared_ptr<RenewedCredentials> credentials_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -83,6 +83,9 @@ class PeerServer {
  public:
   virtual ~PeerServer() = default;
   virtual uint16_t port() const = 0;
+  // From now on handshakes use these, and nothing is taken from connections whose certificate they
+  // do not trust: their streams end.
+  virtual void renew(const TlsMaterial& tls) = 0;
   // Ends every stream and call and waits for gRPC's callbacks: nothing is posted afterwards.
   virtual void stop() = 0;
 };

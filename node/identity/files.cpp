@@ -11,6 +11,8 @@
 
 #include "base/core/check.h"
 #include "node/identity/identity.h"
+#include "node/identity/private_file.h"
+#include "node/identity/secrets.h"
 
 namespace covey {
 namespace {
@@ -25,6 +27,8 @@ struct Fd {
 };
 
 std::string errno_text() { return std::strerror(errno); }
+
+}  // namespace
 
 Result<std::string> read_private(const std::string& path) {
   Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
@@ -44,6 +48,8 @@ Result<std::string> read_private(const std::string& path) {
   return text;
 }
 
+namespace {
+
 Status sync_folder_of(const std::string& path) {
   size_t slash = path.rfind('/');
   std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
@@ -54,15 +60,28 @@ Status sync_folder_of(const std::string& path) {
 }
 
 // Under a temporary name first: a crash never leaves half a key under the real one.
-Status write_private(const std::string& path, const std::string& text) {
+Result<std::string> write_beside(const std::string& path, const std::string& text) {
   std::string fresh = path + ".new";
   ::unlink(fresh.c_str());
   Fd fd{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)};
-  if (fd.value < 0)
-    return fail(ErrorCode::kIo, fmt::format("cannot create {}: {}", fresh, errno_text()));
+  if (fd.value < 0) {
+    bool denied = errno == EACCES || errno == EPERM || errno == EROFS;
+    return fail(denied ? ErrorCode::kDenied : ErrorCode::kIo,
+                fmt::format("cannot create {}: {}", fresh, errno_text()));
+  }
   if (::write(fd.value, text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      ::fsync(fd.value) != 0)
-    return fail(ErrorCode::kIo, fmt::format("cannot write {}: {}", fresh, errno_text()));
+      ::fsync(fd.value) != 0) {
+    std::string why = errno_text();
+    ::unlink(fresh.c_str());
+    return fail(ErrorCode::kIo, fmt::format("cannot write {}: {}", fresh, why));
+  }
+  return fresh;
+}
+
+}  // namespace
+
+Status write_private(const std::string& path, const std::string& text) {
+  TRY(std::string fresh, write_beside(path, text));
   // link() fails where rename() would replace a key that appeared meanwhile.
   if (::link(fresh.c_str(), path.c_str()) != 0) {
     ErrorCode code = errno == EEXIST ? ErrorCode::kAlreadyExists : ErrorCode::kIo;
@@ -73,6 +92,18 @@ Status write_private(const std::string& path, const std::string& text) {
   ::unlink(fresh.c_str());
   return sync_folder_of(path);
 }
+
+Status replace_private(const std::string& path, const std::string& text) {
+  TRY(std::string fresh, write_beside(path, text));
+  if (::rename(fresh.c_str(), path.c_str()) != 0) {
+    std::string why = errno_text();
+    ::unlink(fresh.c_str());
+    return fail(ErrorCode::kIo, fmt::format("cannot replace {}: {}", path, why));
+  }
+  return sync_folder_of(path);
+}
+
+namespace {
 
 std::string_view trimmed(std::string_view text) {
   size_t first = text.find_first_not_of(" \t\r\n");
@@ -121,17 +152,6 @@ std::string derive_key(const ClusterSecret& secret, SecretUse use) {
   crypto_kdf_derive_from_key(reinterpret_cast<uint8_t*>(key.data()), key.size(),
                              static_cast<uint64_t>(use), "coveykey", secret.bytes.data());
   return key;
-}
-
-Result<ClusterSecret> load_secret(const std::string& path) {
-  TRY(std::string text, read_private(path));
-  auto secret = ClusterSecret::parse(text);
-  if (!secret)
-    return fail(ErrorCode::kInvalid,
-                path +
-                    " must hold the cluster secret as 64 hexadecimal digits; copy it from "
-                    "another node or run `covey join TOKEN`");
-  return *secret;
 }
 
 Status save_secret(const std::string& path, const ClusterSecret& secret) {

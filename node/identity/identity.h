@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/core/ids.h"
 #include "base/core/result.h"
@@ -24,15 +25,18 @@ struct ClusterSecret {
 };
 
 // Fixed for ever: a derived key is found again by number and name.
-enum class SecretUse : uint64_t { kCertificates = 1, kGossip = 2, kSealing = 3 };
+enum class SecretUse : uint64_t {
+  kCertificates = 1,
+  kGossip = 2,
+  kSealing = 3,
+  kInvitations = 4,
+  kName = 5,
+};
 // 32 bytes for one use; one use tells nothing about another. Source: libsodium's crypto_kdf
 // (BLAKE2b).
 std::string derive_key(const ClusterSecret& secret, SecretUse use);
 
-// Errors: kNotFound, kInvalid (what the file should hold), kDenied (others may read it: says which
-// chmod), kIo.
-Result<ClusterSecret> load_secret(const std::string& path);
-// Errors: kAlreadyExists, kIo.
+// A new file; secrets.h reads it. Errors: kAlreadyExists, kIo.
 Status save_secret(const std::string& path, const ClusterSecret& secret);
 
 struct NodeIdentity {
@@ -46,12 +50,29 @@ Result<NodeIdentity> load_or_create_identity(const std::string& path);
 
 // PEM texts for TLS in both directions. Certificates are valid from 1970 to 2120: a board without a
 // clock must be able to join.
+using CaKey = std::array<uint8_t, 32>;  // the public half
 struct TlsMaterial {
-  std::string ca_certificate;
-  std::string certificate;  // subject and DNS name both say the node id
+  std::string ca_certificates;  // of every accepted secret
+  std::string certificate;  // subject and DNS name both say the node id; the secret in use signs
   std::string private_key;
+  std::vector<CaKey> ca_keys;  // of the certificates, in their order
 };
-Result<TlsMaterial> make_tls(const NodeIdentity& identity, const ClusterSecret& secret);
+struct SecretRing;
+struct Validity {
+  int64_t from_s = 0, until_s = 4733510400;  // 1970-01-01, 2120-01-01
+};
+Result<TlsMaterial> make_tls(const NodeIdentity& identity, const SecretRing& secrets,
+                             Validity validity = {});
+
+// Whose certificate this is, and who signed it. A CA's signature alone proves nothing: the key in
+// the certificate must be the node's own, since everybody who holds the secret can sign.
+struct CertifiedNode {
+  NodeId id;
+  CaKey signer;
+};
+// nullopt: not of a node, or signed by none of `trusted`.
+std::optional<CertifiedNode> certified_node(std::string_view pem,
+                                            const std::vector<CaKey>& trusted);
 
 // The DNS name in a node's certificate: its id in two labels, since a label ends at 63 characters.
 std::string tls_name(const NodeId& id);

@@ -32,6 +32,10 @@ class ControlTables {
   // not removed: this node holds what a majority of the members holds. Before a row's absence is an
   // answer to anybody. Errors: kUnavailable (no majority of the members answers).
   virtual Task<Status> confirm(TimePoint deadline) = 0;
+  // The same content in other bytes: it takes the place of the row that is here now and loses
+  // against every write that this node has not heard of. Errors: as put; kNotFound.
+  virtual Task<Status> rewrite(std::string table, std::string key, std::string value,
+                               TimePoint deadline) = 0;
   // Called after a row of `table` changed here, by whomever.
   virtual void on_change(std::string table, std::function<void(std::string_view key)> watcher) = 0;
 };

@@ -103,6 +103,21 @@ Task<Status> ControlStore::remove(std::string table, std::string key, TimePoint 
   co_return co_await write(std::move(row), deadline);
 }
 
+Task<Status> ControlStore::rewrite(std::string table, std::string key, std::string value,
+                                   TimePoint deadline) {
+  auto it = rows_.find(RowKey(table, key));
+  if (it == rows_.end() || it->second.removed())
+    co_return fail(ErrorCode::kNotFound, "no such row");
+  rows::ControlRow row;
+  row.set_table(std::move(table));
+  row.set_key(std::move(key));
+  row.set_value(std::move(value));
+  HlcStamp just_above = stamp_of(it->second);
+  ++just_above.counter;
+  just_above.node = peers_.self();
+  co_return co_await write_as(std::move(row), just_above, deadline);
+}
+
 void ControlStore::on_change(std::string table, std::function<void(std::string_view key)> watcher) {
   watchers_.emplace_back(std::move(table), std::move(watcher));
 }
@@ -135,6 +150,10 @@ ReplicaSets member_sets(const LayoutState& layout) {
 
 Task<Status> ControlStore::write(rows::ControlRow row, TimePoint deadline) {
   HlcStamp stamp = hlc_.tick(runtime_.clock.wall_now());
+  co_return co_await write_as(std::move(row), stamp, deadline);
+}
+
+Task<Status> ControlStore::write_as(rows::ControlRow row, HlcStamp stamp, TimePoint deadline) {
   row.set_wall_ms(stamp.wall_ms);
   row.set_counter(stamp.counter);
   row.set_node(std::string(stamp.node.view()));

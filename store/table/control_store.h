@@ -49,6 +49,8 @@ class ControlStore : public ControlTables, public PeerHandler {
   // Who asks while a comparison is under way waits for the next one, together with all others, so
   // that many questions cost little.
   Task<Status> confirm(TimePoint deadline) override;
+  Task<Status> rewrite(std::string table, std::string key, std::string value,
+                       TimePoint deadline) override;
   void on_change(std::string table, std::function<void(std::string_view key)> watcher) override;
 
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
@@ -57,6 +59,7 @@ class ControlStore : public ControlTables, public PeerHandler {
   using RowKey = std::pair<std::string, std::string>;  // table, key
 
   Task<Status> write(rows::ControlRow row, TimePoint deadline);
+  Task<Status> write_as(rows::ControlRow row, HlcStamp stamp, TimePoint deadline);
   // Majority of the members, of both sets while joint. kStale: the layout has changed meanwhile.
   Task<Status> push(rows::ControlRow row, TimePoint deadline);
   // Takes the rows that are newer than ours; durable when it completes.

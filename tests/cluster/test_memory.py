@@ -1,6 +1,8 @@
 """memory_cap: a node that is asked for more than it holds says SlowDown; it does not grow, and good requests go on."""
 import concurrent.futures
+import http.client
 import os
+import resource
 import socket
 import threading
 import time
@@ -115,5 +117,151 @@ def test_memory_stays_below_the_cap(tmp_path):
         assert not [name for name in outcomes if name[0] in "45" and not name.startswith("503")], outcomes
         if "memory_cap" not in os.environ.get("COVEY_SET", ""):
             assert watch.peak <= CAP_MIB, "it grew beyond the cap"
+        good_request(client, served)
+        assert node.stop() == 0
+
+
+def open_crowd(node, size):
+    """Connections that say nothing, or never come to the end of a head; half of them each."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, size + 2000)), hard))
+    crowd = []
+    for n in range(size):
+        s = socket.create_connection(("127.0.0.1", node.port("s3")), timeout=60)
+        s.setblocking(False)
+        if n % 2:
+            s.send(b"PUT /busy/x HTTP/1.1\r\nHost: x\r\nX-Drip: ")
+        crowd.append(s)
+    return crowd
+
+
+class Crowd(threading.Thread):
+    """So many idle and dripping connections; one that the node closes is made anew."""
+
+    def __init__(self, node, size):
+        super().__init__(daemon=True)
+        self.node, self.ending, self.crowd, self.again = node, threading.Event(), open_crowd(node, size), 0
+
+    def run(self):
+        while not self.ending.wait(1):
+            for n, s in enumerate(self.crowd):
+                if self.ending.is_set():
+                    return
+                try:
+                    if n % 2:
+                        s.send(b"x")
+                    if s.recv(1024) == b"":
+                        raise ConnectionError
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    s.close()
+                    self.crowd[n], self.again = open_crowd(self.node, 2)[n % 2], self.again + 1
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.join()
+        for s in self.crowd:
+            s.close()
+
+
+def times_of(client, count):
+    """Sorted times of good requests, a small write and a read each; a 503 is tried again and counts in full."""
+    times = []
+    for _ in range(count):
+        began = time.monotonic()
+        good_request(client, [])
+        times.append(time.monotonic() - began)
+    return sorted(times)
+
+
+def test_slow_clients_do_not_slow_down_good_ones(tmp_path):
+    """10,000 connections with COVEY_LONG=5. Times are printed: how busy the machine is decides them."""
+    size, count = min(10_000, 2000 * LONG), 300 * LONG
+    with OwnNode(tmp_path) as node:
+        node.start()
+        client = node.client(node.new_key("someone"))
+        client.create_bucket(Bucket="busy")
+        times_of(client, 50)
+        alone = times_of(client, count)
+        idle = anonymous_mib(node.process.pid)
+        with Watch(node.process.pid) as watch, Crowd(node, size) as crowd:
+            among = times_of(client, count)
+        for name, times in (("alone", alone), (f"among {size} slow ones", among)):
+            print(f"{name}: p50 {times[len(times) // 2] * 1000:.1f} ms, p99 {times[len(times) * 99 // 100] * 1000:.1f} ms")
+        print(f"anonymous memory: {idle:.0f} MiB before, peak {watch.peak:.0f} MiB of 256; {crowd.again} were closed by the node")
+        assert watch.peak <= 256, "it grew beyond the cap"
+        assert node.stop() == 0
+
+
+UPLOAD_BYTES = (64 << 20) if LONG == 1 else (1 << 30)
+AT_ONCE = 16 if LONG == 1 else 64
+BREAK_OFF_BYTES = UPLOAD_BYTES // 4  # most uploads of the long form end here: the disk is not that large
+
+
+def stream(url, port, size, break_off):
+    """PUTs `size` bytes to a presigned URL; or so many, and hangs up. What came of it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
+    piece, sent = os.urandom(256 * 1024), 0
+    try:
+        connection.putrequest("PUT", url.split(f":{port}", 1)[1])
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        while sent < (break_off or size):
+            connection.send(piece)
+            sent += len(piece)
+        if break_off:
+            return "broken off"
+        return str(connection.getresponse().status)
+    except OSError:
+        try:
+            return str(connection.getresponse().status)  # it answered before it had read all
+        except (OSError, http.client.HTTPException):
+            return "closed"
+    finally:
+        connection.close()
+
+
+def test_many_large_uploads_at_the_default_cap(tmp_path):
+    """64 uploads of 1 GiB at once among 10,000 connections with COVEY_LONG=5; one in eight goes on to its end."""
+    with OwnNode(tmp_path) as node:
+        node.start()
+        client = node.client(node.new_key("someone"))
+        client.create_bucket(Bucket="busy")
+        outcomes, ended = Counter(), threading.Event()
+
+        def upload(n):
+            turns = 0
+            while turns < 100:
+                turns += 1
+                url = client.generate_presigned_url("put_object", Params={"Bucket": "busy", "Key": f"large-{n}"})
+                whole = LONG == 1 or n % 8 == 0
+                outcome = stream(url, node.port("s3"), UPLOAD_BYTES, 0 if whole else BREAK_OFF_BYTES)
+                outcomes[outcome] += 1
+                if outcome in ("200", "broken off"):
+                    return
+                time.sleep(1)
+
+        def good():
+            while not ended.wait(0.5):
+                good_request(client, served)
+
+        served = []
+        with Watch(node.process.pid) as watch, Crowd(node, min(10_000, 2000 * LONG)):
+            other = threading.Thread(target=good)
+            other.start()
+            with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+                list(pool.map(upload, range(AT_ONCE)))
+            ended.set()
+            other.join()
+        print(f"{AT_ONCE} uploads of {UPLOAD_BYTES >> 20} MiB: {dict(outcomes)}; peak {watch.peak:.0f} MiB of 256; "
+              f"{len(served)} good requests meanwhile")
+        assert outcomes["200"] == (AT_ONCE if LONG == 1 else AT_ONCE // 8)
+        assert set(outcomes) <= {"200", "broken off", "503", "closed"}, outcomes
+        assert watch.peak <= 256, "it grew beyond the cap"
         good_request(client, served)
         assert node.stop() == 0

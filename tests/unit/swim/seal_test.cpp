@@ -53,3 +53,21 @@ TEST_CASE("late datagrams are taken once within the window, and never from an ol
   EXPECT(b.open(a_again.seal("y")));
   EXPECT(b.open(sealed[98]).is(ErrorCode::kStale));
 }
+
+TEST_CASE("while secrets change either is opened, and it shows which one was used") {
+  REQUIRE(sodium_init() >= 0);
+  Sealer a("old", node(1), 5), b("old", node(2), 1);
+  std::string captured = a.seal("under the old one"), replayed = a.seal("twice");
+  b.set_secrets({"old", "new"});
+  EXPECT(b.open(replayed)->secret == 0);
+  a.set_secrets({"new", "old"});
+  auto opened = b.open(a.seal("ahead"));
+  REQUIRE(opened);
+  EXPECT(opened->secret == 1);
+  EXPECT(a.open(b.seal("behind"))->secret == 1);
+  b.set_secrets({"new", "old"});
+  EXPECT(b.open(a.seal("both"))->secret == 0);
+  EXPECT(b.open(replayed).is(ErrorCode::kStale));  // the window outlives the change
+  b.set_secrets({"new"});
+  EXPECT(b.open(captured).is(ErrorCode::kDenied));
+}
