@@ -30,8 +30,20 @@ std::string kv_key(const std::string& table, const std::string& key) {
   return name;
 }
 
-HlcStamp stamp_of(const rows::ControlRow& row) {
+// A row's counter is the clock's with room below for rewrites: a row that is rewritten stands above
+// itself and below whatever was written by anybody who had seen it.
+constexpr uint32_t kRewriteBits = 8;
+constexpr uint32_t kRewritesMax = (1u << kRewriteBits) - 1;
+
+HlcStamp rank_of(const rows::ControlRow& row) {
   return {row.wall_ms(), row.counter(), NodeId::from_bytes(row.node()).value_or(NodeId{})};
+}
+
+// What the clock said when it was written.
+HlcStamp stamp_of(const rows::ControlRow& row) {
+  HlcStamp stamp = rank_of(row);
+  stamp.counter >>= kRewriteBits;
+  return stamp;
 }
 
 // Where a PULL goes on: the last row it has seen.
@@ -112,7 +124,9 @@ Task<Status> ControlStore::rewrite(std::string table, std::string key, std::stri
   row.set_table(std::move(table));
   row.set_key(std::move(key));
   row.set_value(std::move(value));
-  HlcStamp just_above = stamp_of(it->second);
+  HlcStamp just_above = rank_of(it->second);
+  if ((just_above.counter & kRewritesMax) == kRewritesMax)
+    co_return co_await write(std::move(row), deadline);
   ++just_above.counter;
   just_above.node = peers_.self();
   co_return co_await write_as(std::move(row), just_above, deadline);
@@ -150,13 +164,14 @@ ReplicaSets member_sets(const LayoutState& layout) {
 
 Task<Status> ControlStore::write(rows::ControlRow row, TimePoint deadline) {
   HlcStamp stamp = hlc_.tick(runtime_.clock.wall_now());
+  stamp.counter <<= kRewriteBits;
   co_return co_await write_as(std::move(row), stamp, deadline);
 }
 
-Task<Status> ControlStore::write_as(rows::ControlRow row, HlcStamp stamp, TimePoint deadline) {
-  row.set_wall_ms(stamp.wall_ms);
-  row.set_counter(stamp.counter);
-  row.set_node(std::string(stamp.node.view()));
+Task<Status> ControlStore::write_as(rows::ControlRow row, HlcStamp rank, TimePoint deadline) {
+  row.set_wall_ms(rank.wall_ms);
+  row.set_counter(rank.counter);
+  row.set_node(std::string(rank.node.view()));
   std::vector<rows::ControlRow> own;
   own.push_back(row);
   CO_TRY_STATUS(co_await merge(std::move(own)));
@@ -232,7 +247,7 @@ Task<Status> ControlStore::merge(std::vector<rows::ControlRow> rows) {
     hlc_.witness(stamp_of(row));
     RowKey key(row.table(), row.key());
     auto it = rows_.find(key);
-    if (it != rows_.end() && stamp_of(it->second) >= stamp_of(row)) continue;
+    if (it != rows_.end() && rank_of(it->second) >= rank_of(row)) continue;
     if (it == rows_.end() && rows_.size() >= kRowsMax)
       co_return fail(ErrorCode::kTooLarge, "the control tables are full");
     batch.put(kv_key(row.table(), row.key()), row.SerializeAsString());

@@ -59,7 +59,7 @@ class ControlStore : public ControlTables, public PeerHandler {
   using RowKey = std::pair<std::string, std::string>;  // table, key
 
   Task<Status> write(rows::ControlRow row, TimePoint deadline);
-  Task<Status> write_as(rows::ControlRow row, HlcStamp stamp, TimePoint deadline);
+  Task<Status> write_as(rows::ControlRow row, HlcStamp rank, TimePoint deadline);
   // Majority of the members, of both sets while joint. kStale: the layout has changed meanwhile.
   Task<Status> push(rows::ControlRow row, TimePoint deadline);
   // Takes the rows that are newer than ours; durable when it completes.

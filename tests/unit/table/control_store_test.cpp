@@ -36,6 +36,13 @@ struct Tables : SyncCluster {
   bool put(size_t i, std::string key, std::string value) {
     return loop.run(stores[i]->put("keys", std::move(key), std::move(value), soon())).has_value();
   }
+  bool remove(size_t i, std::string key) {
+    return loop.run(stores[i]->remove("keys", std::move(key), soon())).has_value();
+  }
+  bool rewrite(size_t i, std::string key, std::string value) {
+    return loop.run(stores[i]->rewrite("keys", std::move(key), std::move(value), soon()))
+        .has_value();
+  }
   bool confirm(size_t i) { return loop.run(stores[i]->confirm(soon(5))).has_value(); }
   std::string get(size_t i, std::string key) { return stores[i]->get("keys", key).value_or("-"); }
 
@@ -125,4 +132,34 @@ TEST_CASE("many questions at once cost one comparison or two, and none is answer
   c.net.on_arrival({});
   EXPECT(std::count(seen.begin(), seen.end(), "v") == 100);
   EXPECT(messages < 20);
+}
+
+TEST_CASE("a rewritten row takes the old one's place, and loses against what was written since") {
+  Tables c;
+  REQUIRE(c.put(0, "kept", "a"));
+  REQUIRE(c.put(0, "gone", "a"));
+  REQUIRE(c.put(0, "changed", "a"));
+  for (const char* value : {"b", "c"}) {
+    REQUIRE(c.rewrite(1, "kept", value));
+    for (size_t i = 0; i < 3; ++i) EXPECT(c.get(i, "kept") == value);
+  }
+  c.cut(2);
+  REQUIRE(c.remove(0, "gone"));
+  REQUIRE(c.put(1, "changed", "b"));
+  EXPECT_FALSE(c.rewrite(2, "gone", "sealed anew"));  // here only, for nobody else answers
+  EXPECT_FALSE(c.rewrite(2, "changed", "sealed anew"));
+  EXPECT(c.get(2, "gone") == "sealed anew");
+  c.net.heal();
+  for (size_t i = 0; i < 3; ++i) REQUIRE(c.confirm(i));
+  REQUIRE(c.loop.run(c.stores[0]->sync_with(c.nodes[2]->id)).has_value());
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT(c.get(i, "gone") == "-");
+    if (i != 2) EXPECT(c.get(i, "changed") == "b");
+  }
+  REQUIRE(c.loop.run(c.stores[2]->sync_with(c.nodes[0]->id)).has_value());
+  EXPECT(c.get(2, "changed") == "b");
+  EXPECT_FALSE(c.rewrite(0, "gone", "x"));
+  EXPECT_FALSE(c.rewrite(0, "never", "x"));
+  for (int i = 0; i < 300; ++i) REQUIRE(c.rewrite(0, "kept", std::to_string(i)));
+  EXPECT(c.get(2, "kept") == "299");
 }
