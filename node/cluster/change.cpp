@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/codec.h"
+#include "base/core/seeded_bug.h"
 
 namespace covey {
 namespace {
@@ -64,7 +65,8 @@ class PartitionJudge {
     if (everybody && is_majority(sets.next, rows)) flags |= kRowsThere;
     ++out_.view.to_settle;
     if (flags & kSettled) ++out_.view.settled;
-    if (!(flags & kSettled) || !is_majority(sets.next, all)) out_.safe = false;
+    const bool settled = (flags & kSettled) || SEEDED_BUG("layout-unsettled");
+    if (!settled || !is_majority(sets.next, all)) out_.safe = false;
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 
 namespace covey {
 namespace {
@@ -88,6 +89,7 @@ Task<Result<PartitionSet>> LayoutRegister::enter_and_leave(const LayoutState& ch
     if (now && before != now) enters.push_back(p);
     if (before && !now) leaving.insert(p);
   }
+  if (SEEDED_BUG("layout-tenure-ignored")) enters.clear();
   for (PartitionId p : enters) leaving.erase(p);
   if (!enters.empty() && enter_) {
     CO_TRY_STATUS(co_await enter_(std::move(enters)));
@@ -143,7 +145,8 @@ Task<Result<LayoutReply>> LayoutRegister::vote(LayoutRequest request, uint32_t e
   LayoutReply reply;
   // Nobody prepares one ballot twice: a proposer that was started again counts from the beginning,
   // and would offer another value under a ballot that it has used.
-  bool again = request.ask == LayoutAsk::kPrepare && request.ballot == mine.promised;
+  bool again = request.ask == LayoutAsk::kPrepare && request.ballot == mine.promised &&
+               !SEEDED_BUG("layout-ballot-reused");
   if (request.ballot < mine.promised || again) {
     reply.answer = LayoutAnswer::kNo;
     reply.ballot = mine.promised;
@@ -229,7 +232,8 @@ Task<Result<bool>> LayoutRegister::attempt(LayoutState base, std::string mine) {
       if (reply.answer != LayoutAnswer::kYes) continue;
       yes.push_back(answered.from);
       // What may have been chosen already must be proposed again, not ours.
-      if (phase == LayoutAsk::kPrepare && !reply.state.empty() && highest < reply.ballot)
+      if (phase == LayoutAsk::kPrepare && !reply.state.empty() && highest < reply.ballot &&
+          !SEEDED_BUG("layout-accepted-ignored"))
         highest = reply.ballot, request.value = reply.state;
     }
     if (!is_majority(nodes, yes)) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 
 namespace covey {
 namespace {
@@ -138,7 +139,8 @@ bool Mover::take(Job& job) {
     }
     return false;
   }
-  if (runtime_.clock.now() - adopted_at_ < kPurgeAfter) return false;
+  const Duration grace = SEEDED_BUG("layout-purge-at-once") ? Duration(0) : kPurgeAfter;
+  if (runtime_.clock.now() - adopted_at_ < grace) return false;
   for (PartitionId p : leaving_) {
     job = {Kind::kPurge, p};
     if (!entering_.contains(p) && ready(job)) return true;

@@ -17,6 +17,9 @@ constexpr size_t kIncomingKiB = 64 * 1024;
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those behind are asked
+// A majority that writes slowly is waited for; whether it is one that answers at all is asked then.
+constexpr Duration kDoubtAfter = std::chrono::milliseconds(3000);
+constexpr Duration kDoubtAnswer = std::chrono::milliseconds(1000);
 constexpr Duration kRound = std::chrono::seconds(5);
 
 size_t kib(size_t bytes) { return std::max<size_t>(1, (bytes + kKiB - 1) / kKiB); }
@@ -78,6 +81,34 @@ Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload,
   delivery->acks.put(std::move(ack));
 }
 
+// `there` outlives the task: its spawner joins it.
+Task<void> BlockService::ask_there(NodeId node, BlockMessage message, std::vector<NodeId>& there) {
+  std::vector<BlockId> ids;
+  ids.push_back(message.id);
+  auto held =
+      co_await held_at(node, message.home, std::move(ids), runtime_.clock.after(kDoubtAnswer));
+  if (held || !(held.is(ErrorCode::kTimeout) || held.is(ErrorCode::kUnavailable)))
+    there.push_back(node);
+}
+
+// A quorum has the block, or answers and may have it soon.
+Task<bool> BlockService::quorum_answers(ReplicaSets sets, std::vector<NodeId> have,
+                                        BlockMessage message, std::shared_ptr<Delivery> delivery) {
+  Scope scope;
+  const std::vector<NodeId> waiting = delivery->waiting;
+  for (const NodeId& node : waiting) {
+    if (node == peers_.self())
+      have.push_back(node);
+    else
+      scope.spawn(ask_there(node, message, have));
+  }
+  co_await scope.join();
+  // Who has answered meanwhile is heard next.
+  for (const NodeId& node : waiting)
+    if (!has_node(delivery->waiting, node)) have.push_back(node);
+  co_return sets.quorum(have);
+}
+
 // Sends to the replicas that keep up, and to those that do not when a quorum needs them.
 Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, Blob payload,
                                         TimePoint deadline, std::shared_ptr<Delivery> delivery) {
@@ -86,6 +117,8 @@ Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, 
   if (!sets.quorum(now)) now = sets.all(), later.clear();
   send(std::move(now), message, payload, deadline, delivery);
   TimePoint patience = runtime_.clock.after(kLaterAfter);
+  TimePoint doubt = runtime_.clock.after(kDoubtAfter);
+  bool doubted = false;
   std::vector<NodeId> have;
   Error last{ErrorCode::kUnavailable, "no replica answered", {}};
   auto enough = [&] {
@@ -93,7 +126,15 @@ Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, 
   };
   while (delivery->answered < delivery->sent.size() && !enough()) {
     TimePoint until = later.empty() ? deadline : std::min(deadline, patience);
+    if (!doubted) until = std::min(until, doubt);
     std::optional<Ack> ack = co_await delivery->acks.next_until(runtime_.clock, until);
+    if (!ack && later.empty() && !doubted && runtime_.clock.now() >= doubt) {
+      doubted = true;
+      bool answers = co_await quorum_answers(sets, have, message, delivery);
+      if (answers) continue;
+      last.message = "too few of its replicas answer";
+      break;
+    }
     if (!ack && later.empty()) break;
     if (ack) ++delivery->answered;
     bool good = ack && ack->status;

@@ -91,6 +91,9 @@ class BlockService : public Blocks, public PeerHandler {
             TimePoint deadline, const std::shared_ptr<Delivery>& delivery);
   Task<void> put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
                     std::shared_ptr<Delivery> delivery);
+  Task<bool> quorum_answers(ReplicaSets sets, std::vector<NodeId> have, BlockMessage message,
+                            std::shared_ptr<Delivery> delivery);
+  Task<void> ask_there(NodeId node, BlockMessage message, std::vector<NodeId>& there);
   Task<Status> await_quorum(ReplicaSets sets, BlockMessage message, Blob payload,
                             TimePoint deadline, std::shared_ptr<Delivery> delivery);
   Task<void> await_rest(std::shared_ptr<Delivery> delivery, size_t missing,

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,9 @@ namespace covey {
 struct MemoryRows {
   std::map<std::string, std::string, std::less<>> rows;
   std::optional<FoldPosition> position;
+  // Rows whose checksum does not match any more, until they are written again. As in LMDB they also
+  // make the absence of their neighbours doubtful (docs/adr/0001-absence.md).
+  std::set<std::string, std::less<>> damaged;
   bool full = false;  // folds fail with kNoSpace
 };
 
@@ -32,7 +36,12 @@ class MemoryTarget : public FoldTarget {
   Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) override;
   Task<Status> snapshot(std::string path) override;
 
+  // How long each transaction takes; nothing: a turn of the loop.
+  std::function<Task<void>()> pace;
+
  private:
+  Task<Status> next_transaction();
+
   Loop& loop_;
   MemoryRows& rows_;
   std::function<bool()> dead_;

@@ -312,10 +312,11 @@ Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
   TRY(PartitionState state, partition(key.partition, after));
   if (!stored) {
     // A tombstone at or below the floor was collected here.
-    if (entry.rank <= state.floor) return entry.tombstone ? Merged::kKnown : Merged::kFloor;
+    if (entry.rank <= state.floor && !SEEDED_BUG("sync-floor-ignored"))
+      return entry.tombstone ? Merged::kKnown : Merged::kFloor;
   } else {
     TRY(EntryView old, view_entry(stored->bytes));
-    if (entry.rank < old.rank) return Merged::kKnown;
+    if (entry.rank < old.rank && !SEEDED_BUG("sync-merge-lower-rank")) return Merged::kKnown;
     if (entry.rank == old.rank) merged = Merged::kKnown;
     if (entry.rank == old.rank && old.committed && attachments.empty()) return merged;
     const RegisterTable* table = tables_.find(key.table);

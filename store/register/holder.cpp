@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/core/seeded_bug.h"
+#include "store/register/damage.h"
 #include "store/register/service.h"
 
 namespace covey {
@@ -47,7 +48,7 @@ Task<Result<Ballot>> RegisterService::hold(PartitionId partition, TimePoint dead
       held.seq = 0;
     }
     held.taken.set();
-    if (!ballot) co_return fail(ballot.error().code, ballot.error().message);
+    if (!ballot) co_return tl::unexpected<Error>(ballot.error());
   }
 }
 
@@ -58,9 +59,16 @@ Task<Result<Ballot>> RegisterService::take_over(PartitionId partition, TimePoint
     if (!at->self_in)
       co_return fail(ErrorCode::kUnavailable, "this node is no replica of the partition");
     KvVersion after = 0;
-    CO_TRY(PartitionState own, acceptor_.partition(partition, after));
-    saw(own.promised);
-    saw(own.floor.ballot);
+    auto own = acceptor_.partition(partition, after);
+    if (own.is(ErrorCode::kCorrupt)) {
+      // Nothing was done: another replica can hold it, with a quorum that does not need this one.
+      co_return fail(ErrorCode::kUnavailable,
+                     "what this replica promised is damaged: " + own.error().message,
+                     std::string(kDamagedPromise));
+    }
+    if (!own) co_return tl::unexpected<Error>(own.error());
+    saw(own->promised);
+    saw(own->floor.ballot);
     Ballot ballot{at->epoch, ++counter_, tag_, boot_};
     Request request;
     request.verb = Verb::kPrepare;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/seeded_bug.h"
+#include "store/register/damage.h"
 
 namespace covey {
 
@@ -171,7 +172,15 @@ Task<Result<std::string>> RegisterService::route_mutation(RegisterKey key, Mutat
     NodeId to = route(*at);
     if (to == self_) {
       if (kv_.busy()) co_await relief(deadline);
-      co_return co_await execute(key, mutation, deadline);
+      auto done = co_await execute(key, mutation, deadline);
+      auto other = std::find_if(at->all.begin(), at->all.end(), [this](const NodeId& node) {
+        return node != self_ && healthy(node);
+      });
+      bool damaged = !done && done.error().detail == kDamagedPromise;
+      if (damaged && other == at->all.end())
+        co_return fail(done.error().code, done.error().message);
+      if (!damaged) co_return done;
+      to = *other;
     }
     Request request;
     request.verb = Verb::kPropose;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/core/log.h"
+#include "base/core/seeded_bug.h"
 #include "store/sync/named_blocks.h"
 
 namespace covey {
@@ -234,7 +235,9 @@ Task<Status> BlockRepair::purge(PartitionId partition, TimePoint deadline) {
       ids.push_back(one.id);
       keys.push_back({partition, one.id});
     }
-    CO_TRY_STATUS(co_await hand_over(partition, std::move(ids), replicas, deadline));
+    if (!SEEDED_BUG("layout-purge-unasked")) {
+      CO_TRY_STATUS(co_await hand_over(partition, std::move(ids), replicas, deadline));
+    }
     if (topology_.layout()->epoch != layout->epoch)
       co_return fail(ErrorCode::kStale, "the layout changed: look at the partition again");
     CO_TRY_STATUS(co_await blocks_.segments().forget(std::move(keys)));

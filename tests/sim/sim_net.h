@@ -47,7 +47,13 @@ class SimNetwork {
   // What `from` sends no longer reaches `to`.
   void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
   void cut_both(const NodeId& a, const NodeId& b) { cut(a, b), cut(b, a); }
-  void heal() { cut_.clear(), clogged_.clear(); }
+  void heal() { cut_.clear(), clogged_.clear(), ++improvements_; }
+  // Whether the two can talk to each other.
+  bool linked(const NodeId& a, const NodeId& b) const {
+    return up(a) && up(b) && !cut_.contains({a, b}) && !cut_.contains({b, a});
+  }
+  // Rises whenever somebody may be reached again who could not be.
+  uint64_t improvements() const { return improvements_; }
   // What `from` sends to `to` from now on arrives after `until`, in any order.
   void clog(const NodeId& from, const NodeId& to, TimePoint until) { clogged_[{from, to}] = until; }
   // Hears of each message as it arrives (PeerService 0: a datagram).
@@ -96,6 +102,7 @@ class SimNetwork {
   friend class SimPeers;
   SimLoop& loop_;
   SimRng rng_;
+  uint64_t improvements_ = 0;
   std::set<std::pair<NodeId, NodeId>> cut_;
   std::map<std::pair<NodeId, NodeId>, TimePoint> clogged_;
   std::function<void(const NodeId&, const NodeId&, uint8_t, std::string_view)> observer_;
@@ -109,7 +116,7 @@ class SimPeers final : public Peers {
   // By the node's own clock; joins with up().
   SimPeers(SimNetwork& net, NodeId self, Clock& clock) : net_(net), clock_(clock), self_(self) {}
   void up() {
-    if (!dead_) net_.nodes_[self_] = this;
+    if (!dead_) net_.nodes_[self_] = this, ++net_.improvements_;
   }
   // REQUIRES: idle().
   ~SimPeers() override { down(); }

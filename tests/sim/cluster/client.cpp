@@ -10,7 +10,10 @@ using Kind = KeyOp::Kind;
 using Answer = KeyOp::Answer;
 
 constexpr Duration kDeadline = 10s;
-constexpr Duration kOverrun = 5s;   // beyond the deadline something hangs
+constexpr Duration kOverrun = 5s;  // beyond the deadline something hangs
+// Who is cut off says so within 5 s; by a clock that may be wrong, over a network that takes its
+// time.
+constexpr Duration kCutOffAnswer = 5s + 500ms;
 constexpr Duration kForBody = 60s;  // a body's blocks have deadlines of their own
 
 // What an error says of a write; nullopt: nothing that a client could be told here.
@@ -90,7 +93,20 @@ KeyOp Client::begin(const At& at, Kind kind) {
   op.kind = kind;
   op.called_ns = world_.loop.now().ns;
   op.note = "c" + std::to_string(number_) + " n" + std::to_string(at->number());
+  if (world_.cut_off(*at)) op.cut_off = world_.net.improvements() + 1;
   return op;
+}
+
+// Where nothing else is slow, and nobody came back meanwhile.
+void Client::check_promptness(const At& at, const KeyOp& op) {
+  const Knobs& knobs = world_.knobs;
+  bool same = op.cut_off == world_.net.improvements() + 1 && !at->dead() && world_.cut_off(*at);
+  if (!same || world_.net.faults.straggle > 0 || knobs.has(Fault::kSlowDisk) ||
+      knobs.has(Fault::kClog))
+    return;
+  ++world_.counts.cut_off;
+  if (op.returned_ns - op.called_ns > kCutOffAnswer.count())
+    world_.complain("a node that is cut off took too long to say so: " + op.describe());
 }
 
 bool Client::record(const At& at, const std::string& key, KeyOp op, const Status& answer) {
@@ -101,6 +117,7 @@ bool Client::record(const At& at, const std::string& key, KeyOp op, const Status
   if (op.returned_ns - op.called_ns > most.count())
     world_.complain("an operation overran its deadline: " + op.describe());
   if (!answer) op.note += " " + to_string(answer.error());
+  if (op.cut_off > 0 && !twice) check_promptness(at, op);
   bool reads = op.kind == Kind::kRead || op.kind == Kind::kReadEtag;
   Counts& counts = world_.counts;
   std::optional<Meaning> said;
@@ -108,6 +125,9 @@ bool Client::record(const At& at, const std::string& key, KeyOp op, const Status
     said = Meaning::kUnknown;  // the connection broke
   } else if (!answer) {
     said = meaning(answer.code());
+    // Together with what else is down damage may leave no quorum: an error, and no lie.
+    bool damage = answer.is(ErrorCode::kCorrupt) && world_.knobs.has(Fault::kRot);
+    if (damage) said = Meaning::kUnknown;
     if (!said) world_.complain("an odd error on " + key + ": " + op.describe());
     if (!said || (reads && said != Meaning::kMissing)) said = Meaning::kNotDone;
   }
@@ -206,12 +226,16 @@ Task<Status> Client::read_body(At at, GetResult* got, std::string etag) {
     co_return fail(ErrorCode::kCorrupt);
   }
   ChunkCheck check(*chunks);
+  const TimePoint began = world_.loop.now();
   for (;;) {
     auto piece = co_await got->body->next();
     if (at->dead()) co_return fail(ErrorCode::kUnavailable, "the node died");
     if (!piece) {
       bool fair = piece.is(ErrorCode::kUnavailable) || piece.is(ErrorCode::kTimeout) ||
                   piece.is(ErrorCode::kOverloaded) || piece.is(ErrorCode::kCancelled);
+      if (piece.is(ErrorCode::kCorrupt) && world_.knobs.has(Fault::kRot)) fair = true;
+      if (world_.knobs.reclaim && world_.loop.now() - began > world_.knobs.reclaim_delay)
+        fair = true;  // it was displaced and given back meanwhile
       if (!fair) world_.complain("a body cannot be read: " + to_string(piece.error()));
       co_return tl::unexpected<Error>(piece.error());
     }
@@ -237,7 +261,8 @@ Task<bool> Client::list(At at, std::string prefix, size_t limit) {
     auto page = co_await at->objects().list(std::move(request), deadline(at));
     if (at->dead()) co_return false;
     if (!page) {
-      bool fair = page.is(ErrorCode::kUnavailable) || page.is(ErrorCode::kOverloaded);
+      bool fair = page.is(ErrorCode::kUnavailable) || page.is(ErrorCode::kOverloaded) ||
+                  (page.is(ErrorCode::kCorrupt) && world_.knobs.has(Fault::kRot));
       if (!fair) world_.complain("a listing failed: " + to_string(page.error()));
       ++world_.counts.not_done;
       co_return false;

@@ -35,6 +35,7 @@ class Client {
   KeyOp begin(const At& at, KeyOp::Kind kind);
   // Takes the answer down. True: it succeeded.
   bool record(const At& at, const std::string& key, KeyOp op, const Status& answer);
+  void check_promptness(const At& at, const KeyOp& op);
   TimePoint deadline(const At& at);
   size_t body_size();
   std::string random_key();

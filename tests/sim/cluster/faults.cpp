@@ -94,6 +94,7 @@ void Faults::strike_disk(Fault fault, SimNode& node) {
     case Fault::kBadRead: disk.faults.fail_reads = 1; return;
     case Fault::kFullDisk: disk.faults.capacity_bytes = disk.used_bytes(); return;
     case Fault::kBitFlip: return flip_bits(*world_.nodes[world_.knobs.victim]);
+    case Fault::kRot: return rot(*world_.nodes[world_.knobs.victim]);
     case Fault::kMisdirect: {
       SimDiskFaults& victim = world_.nodes[world_.knobs.victim]->host.disk.faults;
       victim.misdirect_writes = 1;
@@ -114,6 +115,19 @@ void Faults::flip_bits(SimNode& node) {
   uint64_t written = node.host.disk.written_bytes(path);
   for (uint64_t i = 0, count = 1 + rng_.below(4); i < count && written > 0; ++i)
     node.host.disk.flip_bit(path, rng_.below(written), static_cast<uint8_t>(rng_.below(8)));
+}
+
+// Rows that clients' data depends on. Where a node's own rows are damaged it does not start, which
+// is another story.
+void Faults::rot(SimNode& node) {
+  if (node.life() != 1 || !node.wanted) return;
+  std::vector<const std::string*> rows;
+  for (const auto& [key, value] : node.rows.rows) {
+    auto table = static_cast<TableId>(key[0]);
+    if (table >= TableId::kHeads && table <= TableId::kFences) rows.push_back(&key);
+  }
+  for (uint64_t i = 0, count = 1 + rng_.below(3); i < count && !rows.empty(); ++i)
+    node.rows.damaged.insert(*rows[rng_.below(rows.size())]);
 }
 
 Task<void> Faults::restart(SimNode& node) {

@@ -18,6 +18,7 @@ class Faults {
   void mend();
   Task<void> restart(SimNode& node);
   void flip_bits(SimNode& node);
+  void rot(SimNode& node);
 
   World& world_;
   SimRng rng_;

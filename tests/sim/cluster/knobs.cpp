@@ -11,9 +11,9 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
 constexpr const char* kNames[] = {
-    "power",    "power-hard",  "power-later", "power-all", "kill",       "restart",
-    "cut",      "cut-one-way", "clog",        "slow-disk", "bad-write",  "bad-sync",
-    "bad-read", "full-disk",   "bit-flip",    "misdirect", "clock-jump", "clock-drift"};
+    "power",       "power-hard", "power-later", "power-all",  "kill",       "restart",  "cut",
+    "cut-one-way", "clog",       "slow-disk",   "bad-write",  "bad-sync",   "bad-read", "full-disk",
+    "bit-flip",    "misdirect",  "rot",         "clock-jump", "clock-drift"};
 static_assert(std::size(kNames) == static_cast<size_t>(Fault::kCount));
 
 constexpr const char* kChanges[] = {"join",    "drain", "return",   "remove-dead",
@@ -33,6 +33,8 @@ SimNetworkFaults draw_network(SimRng& rng) {
 // Silent damage needs another good copy.
 bool possible(Fault fault, const Knobs& knobs) {
   bool silent = fault == Fault::kBitFlip || fault == Fault::kMisdirect;
+  // Who has rot is replaced, and that takes three copies.
+  if (fault == Fault::kRot) return knobs.nodes >= 3;
   bool link = fault == Fault::kCut || fault == Fault::kCutOneWay || fault == Fault::kClog;
   return knobs.nodes > 1 || (!silent && !link);
 }
@@ -86,6 +88,9 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   knobs.reclaim = rng.chance(0.3);
   knobs.victim = rng.below(knobs.nodes);
   draw_changes(rng.split("changes"), only, knobs);
+  if (rng.chance(0.5)) knobs.fold_pace = milliseconds(1 + rng.below(40));
+  if (rng.chance(0.5)) knobs.reclaim_delay = std::chrono::seconds(4);
+  if (rng.chance(0.5)) knobs.resync_every = std::chrono::seconds(90);
   // From a fault every other operation to one in a while.
   auto pace = 0.2 + 0.1 * static_cast<double>(rng.below(30));
   auto think = static_cast<double>(knobs.think_max.count());
@@ -101,7 +106,17 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
     if (drawn && possible(static_cast<Fault>(i), knobs))
       knobs.faults.push_back(static_cast<Fault>(i));
   }
+  if (knobs.has(Fault::kRot)) {
+    // Its node cannot mend itself, nor leave in good order: in the end it is replaced.
+    std::replace(knobs.changes.begin(), knobs.changes.end(), Change::kRemoveDead, Change::kReplace);
+    knobs.changes.push_back(Change::kReplace);
+    if (knobs.change_pause_max == Duration(0)) knobs.change_pause_max = std::chrono::seconds(10);
+  }
   return knobs;
+}
+
+bool Knobs::has(Fault fault) const {
+  return std::find(faults.begin(), faults.end(), fault) != faults.end();
 }
 
 std::string Knobs::describe() const {

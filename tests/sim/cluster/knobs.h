@@ -30,6 +30,7 @@ enum class Fault : uint8_t {
   kFullDisk,    // not a byte is free for a while
   kBitFlip,     // bits of segment files turn over at rest; on one machine per run
   kMisdirect,   // a write to a segment goes elsewhere in its file; on that same machine
+  kRot,         // rows of the metadata store at rest fail their checksums; on that same machine
   kClockJump,   // the wall clock jumps by up to an hour, either way
   kClockDrift,  // the monotonic clock runs up to 5 % fast or slow
   kCount,
@@ -62,9 +63,12 @@ struct Knobs {
   size_t keys = 5;
   Duration think_max = std::chrono::milliseconds(400);  // between operations of a client
   double large = 0.3;                                   // bodies that go into blocks
-  // What was displaced is given back after half a minute; before the last checks all of it is gone.
+  // What was displaced is given back after a while; before the last checks all of it is gone.
   bool reclaim = false;
-  double huge = 0;  // bodies of several blocks; multipart uploads of several parts
+  std::chrono::seconds reclaim_delay{30};
+  Duration resync_every = std::chrono::seconds(20);
+  Duration fold_pace{0};  // of each transaction of the metadata store, at most
+  double huge = 0;        // bodies of several blocks; multipart uploads of several parts
   // ---- what goes wrong
   SimNetworkFaults network;  // all the time: loss, duplication, delay (and so reordering)
   std::vector<Fault> faults;
@@ -77,6 +81,7 @@ struct Knobs {
   // `only`: a name of a fault or a change, to see it alone ("layout": all changes, "network": loss,
   // delay and the like); empty: as the seed says.
   static Knobs draw(uint64_t seed, const std::string& only);
+  bool has(Fault fault) const;
   std::string describe() const;
 };
 

@@ -73,6 +73,7 @@ void Operator::drain() {
   size_t least = to_lose_ ? kCopiesToLose : 1;
   SimNode* node = any(true);
   if (!node || wanted() <= least) return;
+  if (node->number == world_.knobs.victim && world_.knobs.has(Fault::kRot)) return;
   world_.trace.line("n{} is to go", node->number);
   node->wanted = false;
 }

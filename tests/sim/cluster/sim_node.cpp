@@ -36,6 +36,7 @@ MemberMeta Incarnation::meta() const {
 Task<Status> Incarnation::open_metadata() {
   target_ =
       std::make_unique<MemoryTarget>(runtime_.loop, node_.rows, [this] { return disk_gone(); });
+  if (node_.fold_pace > Duration(0)) target_->pace = [this] { return pace_fold(); };
   KvOptions options;
   options.dir = node_.config.meta_dir;
   options.journal_file_bytes = 128 * kKiB;
@@ -46,6 +47,11 @@ Task<Status> Incarnation::open_metadata() {
   CO_TRY(kv_, co_await open_kv(std::move(options), runtime_, *target_));
   CO_TRY(boot_, co_await count_start(*kv_));
   co_return Status{};
+}
+
+Task<void> Incarnation::pace_fold() {
+  auto most = static_cast<uint64_t>(node_.fold_pace.count());
+  return runtime_.clock.sleep(Duration(static_cast<int64_t>(runtime_.rng.below(most))));
 }
 
 // What main() does with exit code 74.
@@ -99,7 +105,7 @@ Task<Status> Incarnation::open_cluster() {
   StorageTuning tuning;
   tuning.segment_bytes = kSimSegmentBytes;
   tuning.reclaim_pause = 5s;
-  tuning.resync.every = 20s;
+  tuning.resync.every = node_.resync_every;
   storage_ = std::make_unique<Storage>(runtime_, node_.config, node_.secret, *kv_, *peers_,
                                        *cluster_, boot_, tuning);
   for (const std::string& dir : node_.config.data_dirs) {
@@ -212,7 +218,9 @@ Task<void> SimNode::run(std::shared_ptr<Incarnation> one) {
   if (one->dead()) {
     co_await one->wind_up(false);
   } else if (!booted) {
-    bool bad_disk = booted.is(ErrorCode::kIo);  // whoever mends it starts the node again
+    // Whoever mends it starts the node again, or replaces it.
+    bool bad_disk =
+        booted.is(ErrorCode::kIo) || (booted.is(ErrorCode::kCorrupt) && !rows.damaged.empty());
     trace.line("n{} does not start: {}", number, to_string(booted.error()));
     if (!one->disk_gone() && !bad_disk)
       on_trouble("n" + std::to_string(number) + " does not start: " + to_string(booted.error()));

@@ -45,7 +45,7 @@ class Incarnation final : public PeerHandler {
   Clock& clock() { return runtime_.clock; }
   ObjectStore& objects() { return storage_->objects(); }
   Storage& storage() { return *storage_; }
-  Cluster& cluster() { return *cluster_; }
+  Cluster& cluster() const { return *cluster_; }
   Kv& kv() { return *kv_; }
   SimPeers& peers() { return *peers_; }
 
@@ -54,6 +54,7 @@ class Incarnation final : public PeerHandler {
 
  private:
   Task<Status> open_metadata();
+  Task<void> pace_fold();
   void disk_failed(const Error& error);
   void start_gossip();
   Task<Status> open_cluster();
@@ -118,6 +119,7 @@ class SimNode {
   bool in_service = false;  // it runs, or whoever mends things starts it
   bool wanted = false;      // as a member
   uint64_t capacity_bytes;
+  Duration fold_pace{0}, resync_every{0};
   Config config;
   ClusterSecret secret;
   MemoryRows rows;  // what LMDB holds

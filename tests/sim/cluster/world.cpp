@@ -40,7 +40,9 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
     SimNode::Place place{i, knobs.machines, knobs.zones, knobs.partitions};
     nodes.push_back(std::make_unique<SimNode>(net, wires, rng, trace, place));
     nodes.back()->in_service = nodes.back()->wanted = i < knobs.nodes;
-    if (knobs.reclaim) nodes.back()->config.reclaim_delay = 30s;
+    if (knobs.reclaim) nodes.back()->config.reclaim_delay = knobs.reclaim_delay;
+    nodes.back()->fold_pace = knobs.fold_pace;
+    nodes.back()->resync_every = knobs.resync_every;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
   }
   static const char* kNames[] = {"a", "d/1", "d/2", "d/e/3", "m", "z", "d", "~"};
@@ -71,6 +73,14 @@ void World::saw_object(const std::string& key, const ObjectInfo& info, int id) {
   if (write.etag != info.etag)
     complain(fmt::format("write {} has ETag {} and {}", id, write.etag, info.etag));
   history.saw(key, info.etag);
+}
+
+bool World::cut_off(const Incarnation& at) const {
+  auto state = at.cluster().layout();
+  size_t linked = 0;
+  for (const Member& member : state->current.members)
+    linked += member.id == at.id() || net.linked(at.id(), member.id);
+  return 2 * linked <= state->current.members.size();
 }
 
 std::vector<SimNode*> World::in_service() const {

@@ -17,9 +17,10 @@ inline constexpr const char* kSimBucket = "bucket";
 
 struct Counts {
   uint64_t ok = 0, refused = 0, missing = 0, not_done = 0, unknown = 0;
+  uint64_t cut_off = 0;  // of all: answered in time on the minority's side
   void add(const Counts& other) {
     ok += other.ok, refused += other.refused, missing += other.missing;
-    not_done += other.not_done, unknown += other.unknown;
+    not_done += other.not_done, unknown += other.unknown, cut_off += other.cut_off;
   }
 };
 
@@ -39,6 +40,9 @@ class World {
   std::shared_ptr<Incarnation> pick(SimRng& rng);
   // The machines that run, or are to run: never none.
   std::vector<SimNode*> in_service() const;
+
+  // Not more than half of the members can talk to this one.
+  bool cut_off(const Incarnation& at) const;
 
   // A client saw this object at `key`; its metadata names write `id`.
   void saw_object(const std::string& key, const ObjectInfo& info, int id);
