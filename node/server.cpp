@@ -372,6 +372,7 @@ AdminDeps::Behind Server::behind() const {
   Resync::Progress progress = storage_->resync_progress();
   behind.partitions = progress.behind;
   behind.rows = progress.rows_left;
+  behind.why = progress.why;
   auto layout = cluster_->layout();
   if (progress.partitions > 0 || !layout) return behind;
   for (PartitionId p = 0; p < layout->current.partitions(); ++p) {

@@ -125,6 +125,7 @@ Json to_json(const NodeView& node, const NodeId& self) {
   json["copies_owed"] = node.copies_owed;
   json["partitions_behind"] = node.partitions_behind;
   json["rows_behind"] = node.rows_behind;
+  json["behind_because"] = node.behind_because;
   json["quarantined"] = node.quarantined;
   json["role"] = node.role;
   json["partitions_to_hand_over"] = node.leaving;
@@ -190,6 +191,7 @@ Task<void> ask(Peers& peers, NodeView& node, TimePoint deadline) {
   node.copies_owed = number_of(json, "copies_owed");
   node.partitions_behind = number_of(json, "partitions_behind");
   node.rows_behind = number_of(json, "rows_behind");
+  node.behind_because = text_of(json, "behind_because");
   node.quarantined = number_of(json, "quarantined");
   node.to_repair = number_of(json, "to_repair");
   node.leaving = number_of(json, "leaving");
@@ -265,6 +267,7 @@ std::string Admin::own_numbers() const {
     AdminDeps::Behind behind = deps_.behind();
     json["partitions_behind"] = behind.partitions;
     json["rows_behind"] = behind.rows;
+    json["behind_because"] = behind.why;
   }
   if (deps_.leaving) json["leaving"] = deps_.leaving();
   return dump(json);

@@ -50,6 +50,7 @@ struct AdminDeps {
   // Partitions of this node that are not known to be up to date, and rows known to be lacking.
   struct Behind {
     uint64_t partitions = 0, rows = 0;
+    std::string why;  // the last attempt failed; empty: none did
   };
   std::function<Behind()> behind;
   std::function<std::map<std::string, double>()> numbers;  // more metrics: name -> value

@@ -96,16 +96,17 @@ Health judge_health(const LayoutState* layout, const std::vector<NodeView>& node
   }
   for (const NodeView& node : nodes) {
     if (node.partitions_behind == 0 || !node.member) continue;
+    const std::string& because = node.behind_because;
     health.problems.push_back(
-        fmt::format("a node was away: {} still compares {} with the others{}", node.name,
+        fmt::format("a node was away: {} still compares {} with the others{}{}", node.name,
                     plural(node.partitions_behind, "partition"),
-                    node.rows_behind > 0 ? ", lacking " + plural(node.rows_behind, "row") : ""));
+                    node.rows_behind > 0 ? ", lacking " + plural(node.rows_behind, "row") : "",
+                    because.empty() ? "" : "; it tries again after: " + because));
     if (!health.healthy) continue;
     health.healthy = false;
     health.summary = fmt::format(
-        "recovering: everything is served, node {} catches up; wait "
-        "before you stop another one",
-        node.name);
+        "recovering: everything is served, node {} {}; wait before you stop another one", node.name,
+        because.empty() ? "catches up" : "has not caught up: " + because);
   }
   if (owed > 0) {
     health.problems.push_back(plural(owed, "copy") == "1 copy"

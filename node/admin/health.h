@@ -19,8 +19,9 @@ struct NodeView {
   uint64_t capacity_bytes = 0, used_bytes = 0, free_bytes = 0;
   uint64_t copies_owed = 0, quarantined = 0, to_repair = 0;
   uint64_t partitions_behind = 0, rows_behind = 0;  // of its metadata, since it was away
-  uint64_t leaving = 0;  // partitions it no longer keeps and has not handed over yet
-  bool member = false;   // holds data by the current layout
+  std::string behind_because;  // why it did not catch up when it last tried; empty: it did not fail
+  uint64_t leaving = 0;        // partitions it no longer keeps and has not handed over yet
+  bool member = false;         // holds data by the current layout
   // "member", "joins" or "leaves" (with the change under way), "out" (taken out), "waits"
   std::string role = "waits";
   bool silent = false;  // it did not answer this node just now, whatever gossip still says of it

@@ -48,6 +48,8 @@ class FoldTarget {
   virtual Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) = 0;
   // False when the disk has little room: only what frees space should be written then.
   virtual bool roomy() const { return true; }
+  // There is still some for rows that others have acknowledged.
+  virtual bool room_for_repair() const { return true; }
   // Looks again whether there is room.
   virtual Task<void> make_room() { co_return; }
   // A consistent copy into the folder `path`. REQUIRES: no fold is under way.

@@ -13,6 +13,7 @@
 // Loop thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -47,12 +48,16 @@ class WriteBatch {
 
   // For what frees space (tombstones, collection): this batch may use the space that is kept in
   // reserve for a full disk. A batch that only erases may anyway.
-  void use_reserve() { reserve_ = true; }
-  bool may_use_reserve() const;
+  void use_reserve() { share_ = Share::kAll; }
+  // For what brings this replica to what others have acknowledged: it may use a part of that, so
+  // that replicas which filled up together do not differ for ever by what was then under way.
+  void use_repair_share() { share_ = std::max(share_, Share::kRepair); }
+  enum class Share : uint8_t { kNone, kRepair, kAll };
+  Share reserve_share() const;
 
  private:
   std::vector<Op> ops_;
-  bool reserve_ = false;
+  Share share_ = Share::kNone;
 };
 
 struct KvValue {

@@ -15,6 +15,11 @@ constexpr size_t kGroupBytesMax = 1 * kMiB;  // a record takes no more batches b
 constexpr size_t kReserveTableBytes = 2 * kMiB;
 constexpr Duration kRoomRetryEvery = std::chrono::seconds(2);
 
+size_t reserve_table_bytes(WriteBatch::Share share) {
+  if (share == WriteBatch::Share::kNone) return 0;
+  return share == WriteBatch::Share::kRepair ? kReserveTableBytes / 2 : kReserveTableBytes;
+}
+
 JournalOptions journal_options(const KvOptions& options) {
   JournalOptions out;
   out.dir = options.dir + "/journal";
@@ -104,17 +109,20 @@ Status KvStore::admit(const WriteBatch& batch, size_t bytes) const {
   if (failed_) return fail(failed_->code, failed_->message);
   if (bytes > options_.batch_bytes_max)
     return fail(ErrorCode::kTooLarge, "a metadata batch is too large; split it");
-  bool reserve = batch.may_use_reserve();
+  using Share = WriteBatch::Share;
+  const Share share = batch.reserve_share();
   if (waiting_bytes_ + bytes > options_.waiting_bytes_max)
     return fail(ErrorCode::kOverloaded, "too many metadata writes wait for the disk");
   size_t tables = active_->bytes() + (folding_ ? folding_->bytes() : 0) + bytes;
-  if (tables > options_.table_bytes_max + (reserve ? kReserveTableBytes : 0))
+  if (tables > options_.table_bytes_max + reserve_table_bytes(share))
     return fold_no_space_
                ? fail(ErrorCode::kNoSpace, "the metadata disk is full: free space on it")
                : fail(ErrorCode::kOverloaded, "metadata is written faster than the disk takes it");
-  if (!reserve && !target_.roomy())
-    return fail(ErrorCode::kNoSpace, "the metadata disk is full: free space on it");
-  size_t spares_kept = reserve ? 0 : 1;
+  bool roomy = share == Share::kAll ||
+               (share == Share::kRepair ? target_.room_for_repair() : target_.roomy());
+  if (!roomy) return fail(ErrorCode::kNoSpace, "the metadata disk is full: free space on it");
+  // A repair may take the last file: it is folded while there is room, which gives files back.
+  size_t spares_kept = share == Share::kNone ? 1 : 0;
   bool fits = waiting_padded_ + journal_padded(bytes + kRecordHeaderBytes) + kJournalSectorBytes <=
               journal_.room();
   if (fits || journal_.spares() > spares_kept) return {};
@@ -168,7 +176,7 @@ Status KvStore::write_unlogged(WriteBatch batch) {
   TRY_STATUS(check_batch(batch));
   if (failed_) return fail(failed_->code, failed_->message);
   size_t tables = active_->bytes() + (folding_ ? folding_->bytes() : 0) + batch.bytes();
-  if (tables > options_.table_bytes_max + (batch.may_use_reserve() ? kReserveTableBytes : 0)) {
+  if (tables > options_.table_bytes_max + reserve_table_bytes(batch.reserve_share())) {
     start_fold_if_due();
     return fail(fold_no_space_ ? ErrorCode::kNoSpace : ErrorCode::kOverloaded,
                 "the metadata tables are full");

@@ -15,8 +15,12 @@ constexpr Duration kFoldRetryEvery = std::chrono::seconds(2);  // while the disk
 
 void KvStore::start_fold_if_due() {
   if (fold_running_ || failed_) return;
+  // Then the files that a fold releases must serve again: a put leaves the last spare alone.
+  const bool no_more_files = no_space_ || !journal_.wants_spare();
   bool due = folding_ ? runtime_.clock.now() >= fold_retry_at_
                       : active_->bytes() >= options_.fold_bytes ||
+                            (no_more_files && journal_.spares() <= 1 &&
+                             journal_.held_bytes() > options_.journal_file_bytes) ||
                             journal_.held_bytes() > options_.journal_file_bytes * 5 / 2;
   if (!due) return;
   fold_running_ = true;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace covey {
@@ -40,7 +41,7 @@ void LmdbSpace::top_up() {
     allocated_end_ = used + bytes;
     break;
   }
-  roomy_ = unsupported_ || used + kLmdbAheadBytes / 2 <= allocated_end_;
+  ahead_ = unsupported_ ? kLmdbAheadBytes : allocated_end_ - std::min(allocated_end_, used);
 }
 
 bool LmdbSpace::disk_full() const {

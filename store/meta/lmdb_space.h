@@ -22,7 +22,9 @@ class LmdbSpace {
   // Allocates up to kLmdbAheadBytes behind what LMDB uses, or as much as there is.
   void top_up();
   // False while less than half of that could be had. Any thread.
-  bool roomy() const { return roomy_; }
+  bool roomy() const { return ahead_ >= kLmdbAheadBytes / 2; }
+  // Likewise a quarter: the rest is for what frees space.
+  bool room_for_repair() const { return ahead_ >= kLmdbAheadBytes / 4; }
   // LMDB reports a short write, which is how a full disk may show, as an I/O error.
   bool disk_full() const;
 
@@ -32,7 +34,7 @@ class LmdbSpace {
   MDB_env* env_;
   uint64_t allocated_end_ = 0;
   bool unsupported_ = false;  // this file system cannot allocate ahead
-  std::atomic<bool> roomy_ = true;
+  std::atomic<uint64_t> ahead_ = kLmdbAheadBytes;
 };
 
 }  // namespace covey

@@ -50,6 +50,7 @@ class Lmdb : public FoldTarget {
   std::unique_ptr<FoldCursor> cursor() override;
   Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) override;
   bool roomy() const override { return space_->roomy(); }
+  bool room_for_repair() const override { return space_->room_for_repair(); }
   Task<void> make_room() override;
   Task<Status> snapshot(std::string path) override;
 

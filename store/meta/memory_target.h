@@ -22,6 +22,7 @@ struct MemoryRows {
   // make the absence of their neighbours doubtful (docs/adr/0001-absence.md).
   std::set<std::string, std::less<>> damaged;
   bool full = false;  // folds fail with kNoSpace
+  bool roomy = true, room_for_repair = true;
 };
 
 class MemoryTarget : public FoldTarget {
@@ -34,6 +35,8 @@ class MemoryTarget : public FoldTarget {
   Result<std::optional<std::string>> get(std::string_view key) override;
   std::unique_ptr<FoldCursor> cursor() override;
   Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) override;
+  bool roomy() const override { return rows_.roomy; }
+  bool room_for_repair() const override { return rows_.room_for_repair; }
   Task<Status> snapshot(std::string path) override;
 
   // How long each transaction takes; nothing: a turn of the loop.

@@ -17,8 +17,9 @@ size_t WriteBatch::bytes() const {
   return sum;
 }
 
-bool WriteBatch::may_use_reserve() const {
-  return reserve_ || std::all_of(ops_.begin(), ops_.end(), [](const Op& op) { return !op.value; });
+WriteBatch::Share WriteBatch::reserve_share() const {
+  bool erases = std::all_of(ops_.begin(), ops_.end(), [](const Op& op) { return !op.value; });
+  return erases ? Share::kAll : share_;
 }
 
 }  // namespace covey

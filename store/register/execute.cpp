@@ -230,7 +230,9 @@ Task<Result<std::string>> RegisterService::look_up_for(RegisterKey key, Mutation
 }
 
 // Makes the key's state one that a quorum holds, under a rank above `above`: also a row that is
-// known to be committed, for a floor or a higher promise may keep it from the others for ever.
+// known to be committed, for a floor or a higher promise may keep it from the others for ever. A
+// quorum without the replica that holds a row in doubt says nothing about that row: it is `above`
+// that has what the quorum chose written over it.
 Task<Status> RegisterService::settle(RegisterKey key, Rank above, TimePoint deadline) {
   std::string store_key = register_store_key(key);
   bool turn = co_await lock_key(store_key, deadline);
@@ -243,9 +245,14 @@ Task<Status> RegisterService::settle(RegisterKey key, Rank above, TimePoint dead
 Task<Status> RegisterService::settle_locked(RegisterKey key, Rank above, TimePoint deadline) {
   while (runtime_.clock.now() < deadline && !scope_.stop_requested()) {
     CO_TRY(Ballot ballot, co_await hold(key.partition, deadline));
+    if (ballot < above.ballot) {
+      saw(above.ballot);
+      drop(key.partition, ballot);
+      continue;
+    }
     auto state = co_await learn(key, ballot, deadline);
     if (state) {
-      bool stands = !state->present || above < state->entry.rank || above == Rank{};
+      bool stands = above == Rank{} || (state->present && above < state->entry.rank);
       const bool enough =
           state->on_quorum || (state->chosen && SEEDED_BUG("register-settle-flagged"));
       if (enough && stands) {

@@ -84,6 +84,9 @@ Task<void> RegisterService::ask_task(GatherRef gather, NodeId to, std::string he
   Got got;
   got.from = to;
   got.reply = co_await call(to, std::move(head), deadline);
+  if (got.reply.answer == Answer::kNack && gather->accept != Ballot{} &&
+      gather->accept < got.reply.promised)
+    drop(gather->partition, gather->accept);
   gather->got.push_back(std::move(got));
   gather->progress.set();
 }
@@ -127,7 +130,11 @@ Acceptor::Outcome RegisterService::step(const Request& q) {
       return out;
     }
     case Verb::kLearn: return acceptor_.learn(q.key, q.ballot);
-    case Verb::kAccept: return acceptor_.accept(q.key, q.entry, q.attachments, q.fence, epoch());
+    case Verb::kAccept: {
+      auto out = acceptor_.accept(q.key, q.entry, q.attachments, q.fence, epoch());
+      if (q.repair) out.batch.use_repair_share();
+      return out;
+    }
     case Verb::kRead: return acceptor_.read(q.key, q.want, q.fence);
     case Verb::kPutAttachments:
       return acceptor_.put_attachments(q.key.partition, q.attachments, q.fence);

@@ -234,7 +234,8 @@ Task<Result<RegisterService::KeyState>> RegisterService::judge(RegisterKey key, 
 // REQUIRES: the key's turn is held, entry.rank is fresh under a ballot held a moment ago.
 Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, Entry entry,
                                                              std::vector<Attachment> attachments,
-                                                             Fence fence, TimePoint deadline) {
+                                                             Fence fence, TimePoint deadline,
+                                                             bool repair) {
   SendResult result;
   result.rank = entry.rank;
   auto placed = place(key.partition);
@@ -242,6 +243,7 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
   PlaceRef at = *placed;
   entry.committed = at->alone;  // one replica: whoever sees it waits until it is durable
   Acceptor::Outcome own = acceptor_.accept(key, entry, attachments, fence, at->epoch);
+  if (repair) own.batch.use_repair_share();
   switch (own.reply.answer) {
     case Answer::kYes: break;
     case Answer::kNack:
@@ -266,12 +268,15 @@ Task<RegisterService::SendResult> RegisterService::replicate(RegisterKey key, En
   Request request;
   request.verb = Verb::kAccept;
   request.epoch = at->epoch;
+  request.repair = repair;
   request.key = key;
   request.entry = std::move(entry);
   request.attachments = std::move(attachments);
   request.fence = fence;
   std::string head = encode_request(request);
   auto gather = std::make_shared<Gather>();
+  gather->partition = key.partition;
+  gather->accept = result.rank.ballot;
   TimePoint until = std::min(deadline, runtime_.clock.after(kAcceptStep));
   // First here: a full disk says so before it takes anything, and then nobody else need hear of it.
   ask_self(gather, std::move(own));
@@ -335,7 +340,7 @@ Task<RegisterService::SendResult> RegisterService::recommit(RegisterKey key, Key
   again.entry = entry;
   again.chosen = true;
   again.ballot = ballot;
-  result = co_await replicate(key, std::move(entry), std::move(attachments), fence, deadline);
+  result = co_await replicate(key, std::move(entry), std::move(attachments), fence, deadline, true);
   if (result.sending == Sending::kChosen) {
     remember(register_store_key(key), std::move(again));
   } else if (result.sending != Sending::kNotSent) {

@@ -21,6 +21,7 @@ Task<Result<std::vector<Merged>>> RegisterService::merge(PartitionId partition, 
     saw(row.entry.rank.ballot);
     if (held.held && held.ballot < row.entry.rank.ballot) drop(partition, held.ballot);
   }
+  batch.use_repair_share();
   if (!batch.empty()) {
     CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
   }
@@ -36,6 +37,7 @@ Task<Status> RegisterService::merge_fences(PartitionId partition, uint32_t under
   for (const Fence& fence : fences) {
     CO_TRY_STATUS(acceptor_.merge_fence(partition, fence.bucket, fence.generation, batch));
   }
+  batch.use_repair_share();
   if (!batch.empty()) {
     CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
   }

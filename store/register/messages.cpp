@@ -115,7 +115,8 @@ bool read_rest(Reader& r, Request& q) {
     case Verb::kPrepare: return q.ballot = read_ballot(r), true;
     case Verb::kLearn: return q.ballot = read_ballot(r), true;
     case Verb::kAccept:
-      return read_entry(r, q.entry) && read_attachments(r, q.attachments) && read_fence(r, q.fence);
+      return read_entry(r, q.entry) && read_attachments(r, q.attachments) &&
+             read_fence(r, q.fence) && (q.repair = r.u8() != 0, true);
     case Verb::kRead: return read_want(r, q) && read_fence(r, q.fence);
     case Verb::kRange: return read_range(r, q) && read_fence(r, q.fence);
     case Verb::kCommitted: return read_notices(r, q.notices);
@@ -204,6 +205,7 @@ std::string encode_request(const Request& q) {
     case Verb::kLearn: write_ballot(w, q.ballot); break;
     case Verb::kAccept:
       w.bytes(encode_entry(q.entry)), write_attachments(w, q.attachments), write_fence(w, q.fence);
+      w.u8(q.repair ? 1 : 0);
       break;
     case Verb::kRead: w.u8(static_cast<uint8_t>(q.want)), write_fence(w, q.fence); break;
     case Verb::kRange: write_range(w, q), write_fence(w, q.fence); break;

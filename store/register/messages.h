@@ -50,6 +50,7 @@ struct Request {
   Ballot ballot;
   Want want = Want::kRank;
   Entry entry;
+  bool repair = false;  // kAccept: no new row, it may use the share of the reserve for repairs
   Fence fence;
   std::vector<Attachment> attachments;
   OperationId operation;

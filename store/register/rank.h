@@ -25,6 +25,10 @@ struct Rank {
   uint64_t seq = 0;  // counts up within one holder of the ballot
   auto operator<=>(const Rank&) const = default;
 };
+// The highest rank that is lower; the zero rank if there is none under its ballot.
+inline Rank below(const Rank& rank) {
+  return rank.seq > 0 ? Rank{rank.ballot, rank.seq - 1} : Rank{};
+}
 
 // The first 8 bytes of a node id (a public key, so uniformly distributed) hashed with XXH3. Two
 // members with one tag would be able to make one ballot; among 256 nodes that is a chance of 2^-49.

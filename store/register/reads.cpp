@@ -186,6 +186,7 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
   request.key = key;
   request.entry = found->entry;
   request.entry.committed = false;
+  request.repair = true;
   request.attachments = std::move(found->attachments);
   request.fence = fence;
   std::string head = encode_request(request);
@@ -216,7 +217,7 @@ Task<Result<ReadResult>> RegisterService::relay(RegisterKey key, PlaceRef at, Ju
     if (!refused) arrived = co_await more(gather, until);
     if (!arrived) {
       // A higher ballot is promised there: whoever writes this partition settles the key.
-      if (refused) (void)co_await settle_by_holder(key, at, Rank{}, until);
+      if (refused) (void)co_await settle_by_holder(key, at, below(judged.rank), until);
       co_return again();
     }
   }
@@ -241,8 +242,11 @@ Task<Status> RegisterService::settle_by_holder(RegisterKey key, PlaceRef at, Ran
   TimePoint until = std::min(deadline, runtime_.clock.after(kFailOverAfter));
   Reply reply = co_await call(to, encode_request(request), until);
   if (reply.answer == Answer::kYes) co_return Status();
-  if (reply.answer == Answer::kError && reply.code == ErrorCode::kTimeout) suspect(to);
-  co_return fail(ErrorCode::kUnavailable, reply.message);
+  if (reply.answer != Answer::kError)
+    co_return fail(ErrorCode::kUnavailable, "the partition's holder works under another layout");
+  if (reply.code == ErrorCode::kTimeout) suspect(to);
+  co_return fail(reply.code == ErrorCode::kNoSpace ? reply.code : ErrorCode::kUnavailable,
+                 reply.message);
 }
 
 // ---- attachments and fences

@@ -114,6 +114,10 @@ class RegisterService final : public Registers, public PeerHandler {
     std::vector<Got> got;
     size_t asked = 0;
     Event progress;
+    // Of an Accept: a refusal means that there is a higher promise. The ballot is given up then,
+    // also when a quorum took the row: or that replica would take no row any more.
+    PartitionId partition = 0;
+    Ballot accept;
     bool complete() const { return got.size() == asked; }
     const Reply* from(const NodeId& node) const;
   };
@@ -206,7 +210,7 @@ class RegisterService final : public Registers, public PeerHandler {
                                             const Mutation& mutation, Ballot ballot,
                                             KeyState& state, bool known, TimePoint deadline);
   Task<SendResult> replicate(RegisterKey key, Entry entry, std::vector<Attachment> attachments,
-                             Fence fence, TimePoint deadline);
+                             Fence fence, TimePoint deadline, bool repair = false);
   Task<SendResult> recommit(RegisterKey key, KeyState state, Ballot ballot, Fence fence,
                             TimePoint deadline);
   Task<Found> look_up(RegisterKey key, OperationId operation, Rank attempt, bool only_here,

@@ -34,6 +34,7 @@ Resync::Progress Resync::progress() const {
   for (const auto& [partition, state] : states_) {
     progress.behind += state.behind ? 1 : 0;
     progress.rows_left += state.left;
+    if (state.behind && progress.why.empty()) progress.why = state.why;
   }
   return progress;
 }
@@ -227,6 +228,10 @@ Task<void> Resync::work(PartitionId partition) {
     at->second.also = at->second.also || pulled;
   }
   if (at != states_.end() && report) at->second.left = report->left;
+  if (at != states_.end()) {
+    at->second.why = report ? report->why : to_string(report.error());
+    if (caught_up) at->second.why.clear();
+  }
   const bool blocks = caught_up && at != states_.end() && at->second.also && also_catch_up;
   if (blocks) {
     Status brought = fail(ErrorCode::kTimeout);

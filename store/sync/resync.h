@@ -46,6 +46,7 @@ class Resync {
     uint64_t behind = 0;      // of these, not known to be up to date since the last disturbance
     uint64_t rows_left = 0;   // known to be lacking here
     uint64_t to_purge = 0;    // partitions that this node left, and still holds something of
+    std::string why;          // why the last attempt on one that is behind failed; empty: none did
   };
   Progress progress() const;
   // When this node last compared the partition with all its replicas and had everything; nullopt:
@@ -60,6 +61,7 @@ class Resync {
     bool also = true;        // blocks have to be compared too
     uint64_t disturbed = 0;  // how often a peer came back: what was compared before may be old
     uint64_t left = 0;
+    std::string why;  // the last attempt failed
     TimePoint not_before;
     TimePoint compared;  // with all replicas
   };

@@ -141,6 +141,7 @@ Task<Result<RowSyncReport>> RowSync::catch_up(PartitionId partition, TimePoint d
     before = std::exchange(session.unsettled, {});
     session.report.left = 0;
     session.report.peers_done = 0;
+    session.report.why.clear();
     std::vector<NodeId> done{topology_.self()};
     for (const NodeId& node : session.at.others) {
       Status compared = co_await compare_with(session, node);
@@ -150,6 +151,8 @@ Task<Result<RowSyncReport>> RowSync::catch_up(PartitionId partition, TimePoint d
           compared.is(ErrorCode::kIo))
         co_return tl::unexpected<Error>(compared.error());
       if (!compared) {
+        session.report.why =
+            "comparing with " + short_name(node) + ": " + to_string(compared.error());
         log_debug("partition {}: comparing with {}: {}", partition, short_name(node),
                   to_string(compared.error()));
         continue;
@@ -169,6 +172,8 @@ Task<Result<RowSyncReport>> RowSync::catch_up(PartitionId partition, TimePoint d
     }
     if (!again) break;
     co_await settle_rows(session);
+    if (round + 1 == kSyncRoundsMax && session.report.why.empty())
+      session.report.why = "rows in doubt are not settled";
   }
   if (session.check_attachments && session.report.complete())
     attachments_checked_[partition] = registers_.changes(partition);
@@ -337,6 +342,7 @@ Task<Status> RowSync::take(Session& session, std::vector<PulledRow> rows) {
         batch.push_back({std::move(key), std::move(row.entry), std::move(row.attachments)});
       } else {
         ++session.report.left;
+        session.report.why = "the data of a row: " + to_string(complete.error());
       }
     }
     if (bytes < kTakeBytes && i + 1 < rows.size()) continue;
@@ -396,6 +402,7 @@ Task<Status> RowSync::repair_attachments(Session& session, std::vector<std::stri
     Status complete = co_await complete_attachments(session, row);
     if (!complete) {
       ++session.report.left;
+      session.report.why = "the data of a row: " + to_string(complete.error());
       continue;
     }
     if (row.attachments.empty()) continue;
@@ -408,9 +415,15 @@ Task<Status> RowSync::repair_attachments(Session& session, std::vector<std::stri
 
 // ---- rows that nobody knows to be committed
 
-Task<void> RowSync::settle_row(RegisterKey key, Rank above, TimePoint deadline, uint64_t& done) {
+// `report` outlives the task: its spawner joins it.
+Task<void> RowSync::settle_row(RegisterKey key, Rank above, TimePoint deadline,
+                               RowSyncReport& report) {
   Status settled = co_await registers_.settle_key(std::move(key), above, deadline);
-  if (settled) ++done;
+  if (settled) {
+    ++report.settled;
+  } else {
+    report.why = "a row in doubt is not written again: " + to_string(settled.error());
+  }
 }
 
 bool RowSync::settled_here(PartitionId partition, const std::string& place,
@@ -432,8 +445,9 @@ Task<void> RowSync::settle_rows(Session& session) {
       auto key = key_of(session.partition, next->first);
       if (!key || is_fence(next->first)) continue;
       if (settled_here(session.partition, next->first, next->second)) continue;
-      Rank above = next->second.floored ? next->second.seen : Rank{};
-      scope.spawn(settle_row(std::move(*key), above, until, session.report.settled));
+      // In doubt: that row or a later one. Kept out by a floor: a later one.
+      Rank above = next->second.floored ? next->second.seen : below(next->second.seen);
+      scope.spawn(settle_row(std::move(*key), above, until, session.report));
       ++n;
     }
     co_await scope.join();

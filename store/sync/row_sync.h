@@ -45,6 +45,7 @@ struct RowSyncReport {
   uint64_t flagged = 0;  // rows learnt to be committed
   uint64_t settled = 0;  // rows that the holder was asked to settle, and did
   uint64_t left = 0;     // rows that could not be brought over
+  std::string why;       // why one was not, or a replica not compared; not told to other nodes
   // This replica and those it has compared with are a quorum (of both sets while joint): it has
   // every row that was chosen before.
   bool quorum = false;
@@ -151,7 +152,7 @@ class RowSync final : public PeerHandler {
   Task<Status> repair_attachments(Session& session, std::vector<std::string> places);
   Task<void> settle_rows(Session& session);
   bool settled_here(PartitionId partition, const std::string& place, const Unsettled& row) const;
-  Task<void> settle_row(RegisterKey key, Rank above, TimePoint deadline, uint64_t& done);
+  Task<void> settle_row(RegisterKey key, Rank above, TimePoint deadline, RowSyncReport& report);
   std::vector<AttachmentName> needed(const RegisterKey& key, const Entry& entry) const;
   Result<bool> lacks_attachments(PartitionId partition, std::string_view place,
                                  std::string_view value) const;

@@ -184,7 +184,7 @@ Task<void> RowSync::settle_place(Session& session, std::string place, RowMark hi
     Fence fence{BucketId::from_bytes(key->key).value_or(BucketId{}), highest.rank.seq};
     settled = co_await registers_.fence(session.partition, fence, until);
   } else {
-    settled = co_await registers_.settle_key(std::move(*key), Rank{}, until);
+    settled = co_await registers_.settle_key(std::move(*key), below(highest.rank), until);
   }
   if (settled) ++done;
 }

@@ -217,8 +217,8 @@ Task<Result<RowSyncReport>> RowSync::catch_up_at(NodeId node, PartitionId partit
   CO_TRY(SyncReply reply, co_await ask(node, std::move(request), deadline));
   const std::vector<uint64_t>& n = reply.numbers;
   if (n.size() != 9) co_return fail(ErrorCode::kInvalid, "a malformed report of a catch-up");
-  RowSyncReport report{partition, reply.epoch, n[0], n[1], n[2],     n[3],
-                       n[4],      n[5],        n[6], n[7], n[8] != 0};
+  RowSyncReport report{partition, reply.epoch, n[0], n[1], n[2], n[3],
+                       n[4],      n[5],        n[6], n[7], {},   n[8] != 0};
   co_return report;
 }
 

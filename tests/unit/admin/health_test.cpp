@@ -50,6 +50,12 @@ TEST_CASE("the health of a cluster in one sentence") {
   REQUIRE(recovering.problems.size() == 1);
   EXPECT(recovering.problems[0].ends_with(
       "n2 still compares 1 partition with the others, lacking 7 rows"));
+  // What lasts is said.
+  back[1].behind_because = "no_space: the metadata disk is full: free space on it";
+  recovering = judge_health(&three, back);
+  EXPECT(recovering.summary.find("n2 has not caught up: no_space: the metadata disk is full") !=
+         std::string::npos);
+  EXPECT(recovering.problems[0].ends_with("free space on it"));
 
   Health degraded = judge_health(&three, views(3, 1));
   EXPECT_FALSE(degraded.healthy);

@@ -58,6 +58,51 @@ TEST_CASE("a full disk refuses puts with nothing visible, serves reads and takes
   EXPECT(value_of(*t.kv, "again") == "1");
 }
 
+TEST_CASE("on a nearly full disk a repair may go further than a put, and a delete further still") {
+  SimKv node(1);
+  REQUIRE(node.start().has_value());
+  auto write = [&node](void (*mark)(WriteBatch&)) {
+    WriteBatch batch = one_put("k", "v");
+    mark(batch);
+    return node.loop.run(node.kv->write(std::move(batch)));
+  };
+  auto put = [](WriteBatch&) {};
+  auto repair = [](WriteBatch& batch) { batch.use_repair_share(); };
+  auto tombstone = [](WriteBatch& batch) { batch.use_reserve(), batch.use_repair_share(); };
+  EXPECT(write(put).has_value());
+  node.rows.roomy = false;
+  EXPECT(write(put).is(ErrorCode::kNoSpace));
+  EXPECT(write(repair).has_value());
+  node.rows.room_for_repair = false;
+  EXPECT(write(repair).is(ErrorCode::kNoSpace));
+  EXPECT(write(tombstone).has_value());
+}
+
+TEST_CASE("when no further journal file can be had those that are full are folded") {
+  for (size_t files : {2, 3, 4}) {
+    for (bool repair : {true, false}) {
+      if (files == 2 && !repair) continue;  // the one spare is not for puts
+      CAPTURE(files);
+      CAPTURE(repair);
+      KvOptions options = small_options();
+      options.journal_files_max = files;
+      options.fold_bytes = 200 * kKiB;  // never reached: the journal pads what is small
+      SimKv node(1, options);
+      REQUIRE(node.start().has_value());
+      for (int i = 0; i < 600; ++i) {
+        Status done = fail(ErrorCode::kOverloaded);
+        for (int n = 0; n < 20 && !done; ++n) {  // it may have to wait for a fold, but not for ever
+          WriteBatch batch = one_put("k" + std::to_string(i), "v");
+          if (repair || i % 3 == 0) batch.use_repair_share();
+          done = node.loop.run(node.kv->write(std::move(batch)));
+          if (!done) node.loop.run_for(std::chrono::milliseconds(100));
+        }
+        REQUIRE(done.has_value());
+      }
+    }
+  }
+}
+
 TEST_CASE("more than the queue takes is refused, not queued") {
   SimKv t(3);
   t.host.disk.faults.sync_latency = std::chrono::seconds(1);

@@ -169,3 +169,75 @@ TEST_CASE("rows of another layout epoch are neither given nor taken") {
   EXPECT(c.catch_up(2).complete());
   EXPECT(c.marks(2).size() == 1);
 }
+
+namespace {
+
+// A row under the holder's ballot that reached node `at` alone: its holder died before it had
+// stored it. `deaf`: the node has also promised a ballot that nobody else ever heard of.
+void leave_in_doubt(SyncCluster& c, size_t at, const std::string& name, bool deaf) {
+  auto& one = *c.nodes[at]->now;
+  KvVersion after = 0;
+  auto state = one.service->acceptor().partition(0, after);
+  REQUIRE(state.has_value());
+  Entry entry;
+  entry.rank = Rank{state->promised, 1'000'000};
+  entry.row = "in doubt";
+  entry.operations.push_back(c.rng.id<OperationId>());
+  Acceptor::Outcome taken =
+      one.service->acceptor().accept(SyncCluster::key(name), entry, {}, Fence{}, 1);
+  REQUIRE(taken.reply.answer == Answer::kYes);
+  REQUIRE(c.loop.run(one.kv->write(std::move(taken.batch))).has_value());
+  if (!deaf) return;
+  Ballot above = state->promised;
+  above.counter += 100;
+  above.node = 77;
+  Acceptor::Outcome promised = one.service->acceptor().prepare(0, above);
+  REQUIRE(c.loop.run(one.kv->write(std::move(promised.batch))).has_value());
+}
+
+}  // namespace
+
+TEST_CASE("a row in doubt is settled although its holder has a quorum without it") {
+  // Of a new key, of one with a row everywhere, and of one that was deleted and collected.
+  for (std::string name : {"new", "old", "gone"}) {
+    CAPTURE(name);
+    SyncCluster c;
+    c.put(0, "old", "chosen");
+    c.put(0, "gone", "chosen"), c.remove(0, "gone");
+    c.loop.run_for(std::chrono::seconds(1));
+    for (int i = 0; i < 3; ++i)
+      for (size_t n = 0; n < 3; ++n)
+        REQUIRE(c.loop.run(c.nodes[n]->now->sync->collect_tombstones(0, c.soon())).has_value());
+    leave_in_doubt(c, 2, name, true);
+    // The one with the row always answers last.
+    const NodeId slow = c.nodes[2]->id;
+    c.net.script = [slow](const NodeId& from, const NodeId&, bool reply,
+                          const std::string&) -> std::optional<std::vector<Duration>> {
+      if (from != slow || !reply) return std::nullopt;
+      return std::vector<Duration>{std::chrono::milliseconds(30)};
+    };
+    RowSyncReport report = c.catch_up(2);
+    EXPECT(report.caught_up());
+    EXPECT(report.left == 0);
+    c.loop.run_for(std::chrono::seconds(1));
+    report = c.catch_up(2);
+    EXPECT(report.caught_up());
+    EXPECT(c.marks(2) == c.marks(0));
+    EXPECT(c.marks(2) == c.marks(1));
+    // The quorum that was heard has decided: the row in doubt was never written.
+    std::optional<std::string> now = c.read(2, name);
+    EXPECT(now == (name == "old" ? std::optional<std::string>("chosen") : std::nullopt));
+  }
+}
+
+TEST_CASE("a holder takes a partition over again when a replica has promised a higher ballot") {
+  SyncCluster c;
+  c.put(0, "a", "1");
+  leave_in_doubt(c, 2, "x", true);
+  c.put(0, "a", "2");
+  c.loop.run_for(std::chrono::seconds(1));
+  c.put(0, "a", "3");
+  c.loop.run_for(std::chrono::seconds(1));
+  std::string place = place_of(SyncCluster::key("a"));
+  EXPECT(c.marks(2)[place] == c.marks(0)[place]);
+}
