@@ -247,6 +247,7 @@ Status Server::start_admin() {
   deps.behind = [this] { return behind(); };
   deps.scrub = &storage_->scrub();
   deps.block_repair = &storage_->block_repair();
+  deps.conflicts = &storage_->conflicts();
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this](std::chrono::seconds valid) { return invitation(valid); };
@@ -334,6 +335,14 @@ Status Server::serve_s3() {
     numbers["sync_comparisons"] = static_cast<double>(sync.catch_ups);
     numbers["tombstones_collected"] = static_cast<double>(sync.tombstones_collected);
     numbers["versions_reclaimed"] = static_cast<double>(storage_->reclaimed().reclaimed);
+    const AvailableRows::Progress available = storage_->available().progress();
+    numbers["available_hints"] = static_cast<double>(available.hints);
+    numbers["available_rows_owed"] = static_cast<double>(available.owed);
+    numbers["available_rows_handed_over"] = static_cast<double>(available.handed_over);
+    numbers["available_writes_below_majority"] = static_cast<double>(available.fewer_copies);
+    numbers["available_clocks_ahead"] = static_cast<double>(available.clock_ahead);
+    numbers["available_writes_lost"] = static_cast<double>(storage_->conflicts().lost());
+    numbers["available_versions_dropped"] = static_cast<double>(storage_->conflicts().dropped());
     numbers["gossip_refused_datagrams"] = static_cast<double>(gossip_.gossip().refused_datagrams());
     return numbers;
   };
@@ -417,6 +426,9 @@ std::vector<std::string> Server::notes() const {
   for (const Cluster::Candidate& candidate : cluster_->candidates())
     notes.push_back(
         fmt::format("node {} is no member: {}", candidate.gossip.meta.name, candidate.waits));
+  if (uint64_t hints = storage_->available().progress().hints; hints > 0)
+    notes.push_back(
+        fmt::format("{} rows of available buckets wait here for their replicas to return", hints));
   return notes;
 }
 

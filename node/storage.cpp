@@ -40,7 +40,8 @@ Storage::Storage(Runtime runtime, const Config& config, const SecretRing& secret
       topology_(topology),
       tuning_(tuning),
       garbage_clock_(runtime.clock, static_cast<uint32_t>(boot)),
-      tables_(garbage_clock_) {}
+      conflicts_(kv, runtime.clock),
+      tables_(garbage_clock_, &conflicts_) {}
 
 Storage::~Storage() { CHECK(scope_.running() == 0); }
 
@@ -64,15 +65,17 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   orphans_ = std::make_unique<Orphans>(runtime_, kv_, peers_, topology_, *blocks_, orphans);
   peers_.serve(PeerService::kOrphans, *orphans_);
 
-  std::vector<const RegisterTable*> tables;
-  for (const RegisterTable* table : std::initializer_list<const RegisterTable*>{
-           &tables_.heads, &tables_.uploads, &tables_.parts, &tables_.buckets, &tables_.refs})
-    tables.push_back(table);
+  std::vector<const RegisterTable*> tables = tables_.all();
   CO_TRY(registers_,
          co_await RegisterService::open(runtime_, kv_, topology_, peers_, std::move(tables)));
   peers_.serve(PeerService::kRegister, *registers_);
   row_sync_ = std::make_unique<RowSync>(runtime_, kv_, *registers_, topology_, peers_);
   peers_.serve(PeerService::kSync, *row_sync_);
+  available_ = std::make_unique<AvailableRows>(runtime_, kv_, *registers_, topology_, peers_);
+  peers_.serve(PeerService::kAvailable, *available_);
+  row_sync_->spread = [this](RegisterKey key, TimePoint deadline) {
+    return available_->spread(std::move(key), deadline);
+  };
   control_ = std::make_unique<ControlStore>(runtime_, kv_, peers_, topology_);
   CO_TRY_STATUS(control_->load());
   mover_ = std::make_unique<StorageMover>(runtime_, kv_, *registers_, *row_sync_, *block_repair_,
@@ -82,13 +85,16 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
 }
 
 void Storage::start() {
-  objects_ = std::make_unique<Store>(runtime_, scope_, *registers_, *blocks_, topology_);
+  Store::Available available;
+  available.rows = available_.get();
+  available.control = control_.get();
+  objects_ = std::make_unique<Store>(runtime_, scope_, *registers_, *blocks_, topology_, available);
   ReclaimSettings settings;
   settings.grace = config_.reclaim_delay;
   settings.upload_expiry = config_.upload_expiry;
   settings.pause = tuning_.reclaim_pause;
-  reclaimer_ =
-      std::make_unique<Reclaimer>(runtime_, kv_, *registers_, *blocks_, garbage_clock_, settings);
+  reclaimer_ = std::make_unique<Reclaimer>(runtime_, kv_, *registers_, *available_, *blocks_,
+                                           garbage_clock_, settings);
   resync_ = std::make_unique<Resync>(runtime_, kv_, *row_sync_, *registers_, *control_, topology_,
                                      tuning_.resync);
   resync_->also_catch_up = [this](PartitionId partition, TimePoint deadline) {
@@ -101,6 +107,7 @@ void Storage::start() {
   scope_.spawn(scrub_->run(scope_));
   scope_.spawn(orphans_->run(scope_));
   scope_.spawn(control_->run(scope_));
+  scope_.spawn(available_->run(scope_));
   scope_.spawn(reclaimer_->run(scope_));
   scope_.spawn(resync_->run(scope_));
 }
@@ -118,6 +125,7 @@ void Storage::request_stop() {
 
 Task<void> Storage::stop() {
   request_stop();
+  if (available_) co_await available_->stop();
   if (registers_) co_await registers_->stop();
   co_await scope_.join();
   if (segments_open_) co_await segments_->close();

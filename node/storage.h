@@ -10,6 +10,7 @@
 #include "node/identity/secrets.h"
 #include "node/storage_mover.h"
 #include "proto/peers.h"
+#include "store/available/service.h"
 #include "store/block/block_service.h"
 #include "store/objects/key_users.h"
 #include "store/objects/reclaim.h"
@@ -55,6 +56,8 @@ class Storage {
   Task<void> stop();
 
   RegisterService& registers() { return *registers_; }
+  AvailableRows& available() { return *available_; }
+  ConflictLog& conflicts() { return conflicts_; }
   RowSync& row_sync() { return *row_sync_; }
   ControlStore& control() { return *control_; }
   BlockService& blocks() { return *blocks_; }
@@ -84,6 +87,7 @@ class Storage {
   Topology& topology_;
   StorageTuning tuning_;
   GarbageClock garbage_clock_;
+  ConflictLog conflicts_;
   ObjectTables tables_;
   Scope scope_;
   std::unique_ptr<SegmentStore> segments_;
@@ -92,6 +96,7 @@ class Storage {
   std::unique_ptr<Scrub> scrub_;
   std::unique_ptr<Orphans> orphans_;
   std::unique_ptr<RegisterService> registers_;
+  std::unique_ptr<AvailableRows> available_;
   std::unique_ptr<RowSync> row_sync_;
   std::unique_ptr<ControlStore> control_;
   std::unique_ptr<StorageMover> mover_;

@@ -24,6 +24,7 @@ enum class PeerService : uint8_t {
   kOrphans = 7,   // blocks that no row names: store/sync
   kWitness = 8,   // who forgot what it had acknowledged: node/witness
   kSecrets = 9,   // rotation of the cluster secret: node
+  kAvailable = 10,  // rows of available buckets: store/available
 };
 
 // A message: a small head (serialized by the service's own encoding) and, for blocks, a body that

@@ -6,6 +6,7 @@
 
 #include "node/admin/json.h"
 #include "s3gw/ops/names.h"
+#include "s3gw/ops/text.h"
 #include "store/objects/key_users.h"
 
 namespace covey {
@@ -95,6 +96,7 @@ Json to_json(const Bucket& bucket, const Users* users) {
   json["created_ms"] = bucket.created.ms;
   json["region"] = bucket.region;
   json["generation"] = bucket.generation;
+  json["consistency"] = bucket.consistency == Consistency::kAvailable ? "available" : "strong";
   json["grants"] = Json::array();
   for (const auto& [user, grant] : bucket.grants) {
     Json g;
@@ -479,6 +481,29 @@ Task<HttpResponse> Admin::keys(std::string method, std::string id, std::string b
   co_return error_reply(ErrorCode::kInvalid, "keys take GET, POST and DELETE");
 }
 
+// What this node saw of concurrent writes, the newest first. Keys may hold any bytes: they are
+// shown as in a URL.
+HttpResponse Admin::conflicts(const Bucket& bucket) const {
+  if (!deps_.conflicts) return not_started("the object store");
+  auto events = deps_.conflicts->list(kConflictEventsMax);
+  if (!events) return error_reply(events.error());
+  Json list = Json::array();
+  for (const ConflictEvent& event : *events) {
+    if (event.bucket() != bucket.id) continue;
+    std::string key;
+    append_url_encoded(key, event.object_key());
+    Json json;
+    json["at_ms"] = event.at.ms;
+    json["key"] = key;
+    json["what"] = event.kind == ConflictEvent::Kind::kDropped ? "dropped" : "lost";
+    json["version"] = event.loser.hex();
+    json["winner"] = event.winner.hex();
+    json["winner_is_deletion"] = event.winner_deleted;
+    list.push_back(std::move(json));
+  }
+  return reply(200, list);
+}
+
 Task<HttpResponse> Admin::buckets(std::string method, std::string name, std::string rest,
                                   std::string body) {
   if (!deps_.objects || !deps_.users) co_return not_started("the object store");
@@ -495,6 +520,7 @@ Task<HttpResponse> Admin::buckets(std::string method, std::string name, std::str
   Result<Bucket> bucket = fail(ErrorCode::kInvalid, "buckets take GET, POST and DELETE");
   if (method == "GET") {
     bucket = co_await objects.bucket(name, deadline(), Freshness::kNow);
+    if (bucket && rest == "conflicts") co_return conflicts(*bucket);
   } else if (method == "POST") {
     // Whom it concerns: an access key of theirs, or their user id.
     std::string user = text_of(json, "user_id");
@@ -510,7 +536,12 @@ Task<HttpResponse> Admin::buckets(std::string method, std::string name, std::str
                             "a bucket's name has 3 to 63 of a-z, 0-9, '.' and '-', and begins and "
                             "ends with a letter or digit");
     } else {
-      bucket = co_await objects.create_bucket(name, user, deps_.region, deadline());
+      std::string wanted = text_of(json, "consistency");
+      if (!wanted.empty() && wanted != "strong" && wanted != "available")
+        co_return error_reply(ErrorCode::kInvalid, "a bucket's consistency is strong or available");
+      Consistency consistency =
+          wanted == "available" ? Consistency::kAvailable : Consistency::kStrong;
+      bucket = co_await objects.create_bucket(name, user, deps_.region, deadline(), consistency);
     }
   } else if (method == "DELETE") {
     auto removed = co_await objects.delete_bucket(name, deadline());

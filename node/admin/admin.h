@@ -14,6 +14,7 @@
 #include "node/admin/json.h"
 #include "proto/peers.h"
 #include "s3gw/http/http.h"
+#include "store/available/conflict_log.h"
 #include "store/block/blocks.h"
 #include "store/objects/objects.h"
 #include "store/objects/users.h"
@@ -35,6 +36,7 @@ struct AdminDeps {
   const Blocks* blocks = nullptr;
   Scrub* scrub = nullptr;
   const BlockRepair* block_repair = nullptr;
+  const ConflictLog* conflicts = nullptr;
   std::function<std::vector<NodeView>()> nodes;     // what gossip knows
   std::function<std::vector<std::string>()> notes;  // what else to tell in status
   // A token for `covey join`. Errors: kUnavailable (the secret is being rotated).
@@ -87,6 +89,7 @@ class Admin final : public HttpHandler, public PeerHandler {
   Task<HttpResponse> keys(std::string method, std::string id, std::string body);
   Task<HttpResponse> buckets(std::string method, std::string name, std::string rest,
                              std::string body);
+  HttpResponse conflicts(const Bucket& bucket) const;
   Task<HttpResponse> layout(std::string method, std::string verb, std::string body);
   Task<HttpResponse> nodes(std::string method, std::string name, std::string verb);
   Task<HttpResponse> change_layout(std::string verb, Json body);

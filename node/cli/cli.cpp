@@ -169,6 +169,15 @@ class Grammar {
     CLI::App* create = with_json(add(bucket, "create", "make a bucket", run_bucket_create,
                                      "covey bucket create photos --key CV..."));
     create->add_option("--key", options_.key, "access key of its owner")->required();
+    create
+        ->add_option("--consistency", options_.consistency,
+                     "strong, or available: every site takes writes while it is cut off, "
+                     "concurrent ones are merged")
+        ->check(CLI::IsMember({"strong", "available"}));
+    CLI::App* conflicts =
+        with_json(add(bucket, "conflicts",
+                      "what lost to concurrent writes in an available bucket, as this node saw it",
+                      run_bucket_conflicts, "covey bucket conflicts photos"));
     with_json(add(bucket, "list", "every bucket", run_bucket_list));
     CLI::App* show = with_json(add(bucket, "show", "owner and grants", run_bucket_show));
     CLI::App* drop = with_json(add(bucket, "delete", "an empty bucket", run_bucket_delete));
@@ -180,7 +189,7 @@ class Grammar {
     allow->add_flag("--read", options_.read);
     allow->add_flag("--write", options_.write);
     allow->add_flag("--owner", options_.owner);
-    for (CLI::App* command : {create, show, drop, allow})
+    for (CLI::App* command : {create, show, drop, allow, conflicts})
       command->add_option("bucket", options_.bucket)->required();
   }
 

@@ -21,7 +21,7 @@ struct CliOptions {
   std::string access_key, user_id;
   bool secret_on_stdin = false, no_buckets = false;
   // buckets
-  std::string bucket, key;
+  std::string bucket, key, consistency;
   bool read = false, write = false, owner = false;
   // invite, secret
   std::string expires = "1h";
@@ -78,6 +78,7 @@ int run_bucket_create(const CliOptions& options);
 int run_bucket_list(const CliOptions& options);
 int run_bucket_show(const CliOptions& options);
 int run_bucket_delete(const CliOptions& options);
+int run_bucket_conflicts(const CliOptions& options);
 int run_bucket_allow(const CliOptions& options);
 
 }  // namespace covey

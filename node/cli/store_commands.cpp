@@ -37,7 +37,8 @@ void print_new_key(const CliOptions& options, const Json& key) {
 }
 
 void print_bucket(const Json& bucket) {
-  fmt::print("{}: owner {} ({}), made {}\n", text_of(bucket, "name"), text_of(bucket, "owner_name"),
+  fmt::print("{}: {}, owner {} ({}), made {}\n", text_of(bucket, "name"),
+             text_of(bucket, "consistency"), text_of(bucket, "owner_name"),
              text_of(bucket, "owner").substr(0, 16), human_time(number_of(bucket, "created_ms")));
   for (const Json& grant : bucket["grants"])
     fmt::print("  {} ({}) may{}{}{}\n", text_of(grant, "name"),
@@ -126,6 +127,7 @@ int run_bucket_create(const CliOptions& options) {
   int code = kExitOk;
   Json body;
   body["key"] = options.key;
+  body["consistency"] = options.consistency;
   Json bucket = request(options, "POST", "/v1/buckets/" + options.bucket, body, code);
   if (code != kExitOk) return code;
   options.json ? print_json(bucket) : print_bucket(bucket);
@@ -137,10 +139,10 @@ int run_bucket_list(const CliOptions& options) {
   Json buckets = request(options, "GET", "/v1/buckets", {}, code);
   if (code != kExitOk) return code;
   if (options.json) return print_json(buckets), code;
-  TextTable table({"BUCKET", "OWNER", "GRANTS", "MADE"});
+  TextTable table({"BUCKET", "OWNER", "CONSISTENCY", "GRANTS", "MADE"});
   for (const Json& bucket : buckets)
     table.add({text_of(bucket, "name"), text_of(bucket, "owner_name"),
-               std::to_string(bucket["grants"].size()),
+               text_of(bucket, "consistency"), std::to_string(bucket["grants"].size()),
                human_time(number_of(bucket, "created_ms"))});
   fmt::print("{}", table.str());
   return code;
@@ -161,6 +163,20 @@ int run_bucket_delete(const CliOptions& options) {
   Json reply = request(options, "DELETE", "/v1/buckets/" + options.bucket, {}, code);
   if (code != kExitOk) return code;
   options.json ? print_json(reply) : fmt::print("deleted {}\n", options.bucket);
+  return code;
+}
+
+int run_bucket_conflicts(const CliOptions& options) {
+  if (!plain(options.bucket)) return not_plain(options.bucket);
+  int code = kExitOk;
+  Json events = request(options, "GET", "/v1/buckets/" + options.bucket + "/conflicts", {}, code);
+  if (code != kExitOk) return code;
+  if (options.json) return print_json(events), code;
+  TextTable table({"WHEN", "KEY", "VERSION", "WHAT", "CURRENT THEN"});
+  for (const Json& event : events)
+    table.add({human_time(number_of(event, "at_ms")), text_of(event, "key"),
+               text_of(event, "version"), text_of(event, "what"), text_of(event, "winner")});
+  fmt::print("{}", table.str());
   return code;
 }
 

@@ -97,13 +97,30 @@ static Task<Status> set_new_acl(Call& call, std::optional<std::string> acl, bool
   co_return Status();
 }
 
+static constexpr const char* kConsistencyHeader = "x-covey-consistency";
+
+static std::string_view consistency_name(Consistency consistency) {
+  return consistency == Consistency::kAvailable ? "available" : "strong";
+}
+
+static Result<Consistency> read_consistency(Call& call) {
+  auto given = call.header(kConsistencyHeader);
+  if (!given || *given == "strong") return Consistency::kStrong;
+  if (*given == "available") return Consistency::kAvailable;
+  return call.bad_argument("A bucket's consistency is strong or available.", kConsistencyHeader,
+                           std::string(*given));
+}
+
 Reply create_bucket(Call& call) {
   if (call.who.identity.anonymous) co_return fail(ErrorCode::kDenied);
   if (!valid_bucket_name(call.bucket_name)) co_return s3_error("InvalidBucketName");
   CO_TRY_STATUS(co_await check_location(call));
   CO_TRY(std::optional<std::string> acl, read_acl_headers(call, call.user(), std::string()));
+  CO_TRY(Consistency consistency, read_consistency(call));
   const std::string& region = call.gateway.settings().region;
   HttpResponse reply = empty_reply(200);
+  if (consistency == Consistency::kAvailable)
+    reply.set(kConsistencyHeader, std::string(consistency_name(consistency)));
   reply.set("Location", "/" + call.bucket_name);
   if (!call.who.identity.create_buckets) {
     // Who may not create buckets still learns that a bucket is theirs already.
@@ -114,8 +131,8 @@ Reply create_bucket(Call& call) {
                          "or create the bucket with covey bucket create.");
     co_return reply;
   }
-  auto made =
-      co_await call.store().create_bucket(call.bucket_name, call.user(), region, call.soon());
+  auto made = co_await call.store().create_bucket(call.bucket_name, call.user(), region,
+                                                  call.soon(), consistency);
   if (made) {
     CO_TRY_STATUS(co_await set_new_acl(call, std::move(acl), true));
     co_return reply;
@@ -137,6 +154,7 @@ Reply delete_bucket(Call& call) {
 Reply head_bucket(Call& call) {
   HttpResponse reply = empty_reply(200);
   reply.set("x-amz-bucket-region", call.bucket.region);
+  reply.set(kConsistencyHeader, std::string(consistency_name(call.bucket.consistency)));
   reply.set("x-amz-access-point-alias", "false");
   reply.set("Content-Type", "application/xml");
   co_return reply;
@@ -149,7 +167,9 @@ Reply get_bucket_location(Call& call) {
     append_xml_escaped(region, call.bucket.region);
     xml.raw(region);
   }
-  co_return xml_reply(xml.take());
+  HttpResponse reply = xml_reply(xml.take());
+  reply.set(kConsistencyHeader, std::string(consistency_name(call.bucket.consistency)));
+  co_return reply;
 }
 
 }  // namespace covey

@@ -57,12 +57,18 @@ void append_key(std::string& out, const Page& page, std::string_view key) {
 
 // One <Contents> or <Version>; `row` is a scratch string kept over the page.
 void write_object(XmlWriter& xml, const Page& page, const ListedObject& info,
-                  std::string_view element, OwnerWriter* owners, std::string& row) {
+                  std::string_view element, OwnerWriter* owners, std::string& row,
+                  const ListedVersion* version = nullptr) {
   row.clear();
   row.append("<").append(element).append("><Key>");
   append_key(row, page, info.key);
   row.append("</Key>");
-  if (element == "Version") row.append("<VersionId>null</VersionId><IsLatest>true</IsLatest>");
+  if (version) {
+    row.append("<VersionId>").append(version->version.hex()).append("</VersionId><IsLatest>");
+    row.append(version->latest ? "true" : "false").append("</IsLatest>");
+  } else if (element == "Version") {
+    row.append("<VersionId>null</VersionId><IsLatest>true</IsLatest>");
+  }
   row.append("<LastModified>");
   append_iso8601(row, info.modified);
   row.append("</LastModified><ETag>&quot;").append(info.etag).append("&quot;</ETag>");
@@ -165,6 +171,49 @@ Reply list_objects(Call& call) {
   co_return co_await list_v1(call);
 }
 
+static void write_version(XmlWriter& xml, const Page& page, const ListedVersion& version,
+                          OwnerWriter& owners, std::string& row) {
+  if (!version.deletion) {
+    write_object(xml, page, version.object, "Version", &owners, row, &version);
+    return;
+  }
+  xml.open("DeleteMarker");
+  xml.element("Key", page.shown(version.object.key));
+  xml.element("VersionId", version.version.hex());
+  xml.flag("IsLatest", version.latest);
+  xml.raw_element("LastModified", iso8601(version.object.modified));
+  xml.close("DeleteMarker");
+}
+
+// In an available bucket a key has what lost to concurrent writes beside what is current.
+static Reply list_siblings(Call& call, Page page, std::string version_marker) {
+  ListVersionsRequest request;
+  request.bucket = page.request.bucket;
+  request.prefix = page.request.prefix;
+  request.delimiter = page.request.delimiter;
+  request.key_marker = page.request.after;
+  request.version_marker = version_marker;
+  request.limit = page.request.limit;
+  CO_TRY(ListVersionsResult found,
+         co_await call.store().list_versions(std::move(request), call.soon()));
+  page.found.truncated = found.truncated;
+  page.found.common_prefixes = std::move(found.common_prefixes);
+  XmlWriter xml("ListVersionsResult", 1024 + found.versions.size() * 480);
+  write_head(xml, page);
+  xml.element("KeyMarker", page.shown(page.request.after));
+  xml.element("VersionIdMarker", version_marker);
+  if (found.truncated) {
+    xml.element("NextKeyMarker", page.shown(found.next_key));
+    if (!found.next_version.empty()) xml.element("NextVersionIdMarker", found.next_version);
+  }
+  OwnerWriter owners(call.gateway.users());
+  std::string row;
+  for (const ListedVersion& version : found.versions)
+    write_version(xml, page, version, owners, row);
+  write_common_prefixes(xml, page);
+  co_return xml_reply(xml.take());
+}
+
 // In a bucket without versioning every object is the one version "null" of its key.
 Reply list_object_versions(Call& call) {
   CO_TRY(Page page, read_page(call));
@@ -173,6 +222,10 @@ Reply list_object_versions(Call& call) {
   if (version_marker && page.request.after.empty() && !version_marker->empty())
     co_return call.bad_argument("A version-id marker cannot be specified without a key marker.",
                                 "version-id-marker", *version_marker);
+  if (call.bucket.consistency == Consistency::kAvailable) {
+    std::string behind = version_marker ? *version_marker : std::string();
+    co_return co_await list_siblings(call, std::move(page), std::move(behind));
+  }
   CO_TRY_STATUS(co_await fetch(call, page));
   XmlWriter xml("ListVersionsResult", page.bytes_estimate());
   write_head(xml, page);

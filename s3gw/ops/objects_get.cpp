@@ -147,7 +147,11 @@ Reply get_object(Call& call) {
   CO_TRY_STATUS(apply_overrides(call, got->info));
   HttpResponse reply = empty_reply(200);
   set_object_headers(reply, got->info);
-  if (request.version) reply.set("x-amz-version-id", *request.version);
+  if (call.bucket.consistency == Consistency::kAvailable) {
+    reply.set("x-amz-version-id", got->info.version.hex());
+  } else if (request.version) {
+    reply.set("x-amz-version-id", *request.version);
+  }
   set_range_headers(reply, *got, request);
   if (lower(call.header_or_empty("x-amz-checksum-mode")) == "enabled") {
     CO_TRY(Checksum checksum, co_await checksum_of(call, request, got->info, got->partial));

@@ -26,6 +26,8 @@ Reply put_object(Call& call) {
   HttpResponse reply = empty_reply(200);
   reply.set("ETag", quoted(made.etag));
   set_checksum_headers(reply, made.checksum);
+  if (call.bucket.consistency == Consistency::kAvailable)
+    reply.set("x-amz-version-id", made.version.hex());
   co_return reply;
 }
 

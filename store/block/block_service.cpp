@@ -21,6 +21,7 @@ constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those
 constexpr Duration kDoubtAfter = std::chrono::milliseconds(3000);
 constexpr Duration kDoubtAnswer = std::chrono::milliseconds(1000);
 constexpr Duration kRound = std::chrono::seconds(5);
+constexpr Duration kAnyCopyAfter = std::chrono::milliseconds(2000);  // of an available bucket
 
 size_t kib(size_t bytes) { return std::max<size_t>(1, (bytes + kKiB - 1) / kKiB); }
 
@@ -127,6 +128,7 @@ Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, 
   while (delivery->answered < delivery->sent.size() && !enough()) {
     TimePoint until = later.empty() ? deadline : std::min(deadline, patience);
     if (!doubted) until = std::min(until, doubt);
+    if (delivery->any && hopeless(*delivery, have)) break;
     std::optional<Ack> ack = co_await delivery->acks.next_until(runtime_.clock, until);
     if (!ack && later.empty() && !doubted && runtime_.clock.now() >= doubt) {
       doubted = true;
@@ -143,6 +145,13 @@ Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, 
     if (!good) send(std::exchange(later, {}), message, payload, deadline, delivery);
   }
   if (enough()) co_return Status();
+  if (delivery->any) {
+    // Those that did not answer are owed their copies by the ones that have it.
+    delivery->failed = true;
+    if (!have.empty()) co_return Status();
+    if (!has_node(sets.all(), peers_.self()))
+      co_return co_await put_here(std::move(message), std::move(payload));
+  }
   bool known = last.code == ErrorCode::kNoSpace || last.code == ErrorCode::kOverloaded ||
                last.code == ErrorCode::kStale;
   co_return fail(known ? last.code : ErrorCode::kUnavailable,
@@ -151,6 +160,24 @@ Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, 
 
 Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
                                TimePoint deadline) {
+  return put_copies(home, id, std::move(owner), std::move(payload), false, deadline);
+}
+
+Task<Status> BlockService::put_available(PartitionId home, BlockId id, BlockOwner owner,
+                                         Blob payload, TimePoint deadline) {
+  TimePoint until = std::min(deadline, runtime_.clock.after(kAnyCopyAfter));
+  return put_copies(home, id, std::move(owner), std::move(payload), true, until);
+}
+
+// Nobody who is worth waiting for has still to answer.
+bool BlockService::hopeless(const Delivery& delivery, const std::vector<NodeId>& have) const {
+  if (have.empty()) return false;
+  return std::none_of(delivery.waiting.begin(), delivery.waiting.end(),
+                      [this](const NodeId& node) { return topology_.alive(node); });
+}
+
+Task<Status> BlockService::put_copies(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
+                                      bool any, TimePoint deadline) {
   ReplicaSets sets = replicas_of(home);
   uint32_t epoch = topology_.layout()->epoch;
   std::vector<NodeId> replicas = sets.all();
@@ -168,6 +195,7 @@ Task<Status> BlockService::put(PartitionId home, BlockId id, BlockOwner owner, B
   message.crc = crc32c(payload.view());
   size_t bytes = payload.size();
   auto delivery = std::make_shared<Delivery>();
+  delivery->any = any;
   Status written = co_await await_quorum(std::move(sets), std::move(message), std::move(payload),
                                          deadline, delivery);
   delivery->left = true;

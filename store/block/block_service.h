@@ -41,6 +41,8 @@ class BlockService : public Blocks, public PeerHandler {
 
   Task<Status> put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
                    TimePoint deadline) override;
+  Task<Status> put_available(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
+                             TimePoint deadline) override;
   Task<Result<Blob>> get(PartitionId home, BlockId id, uint32_t offset, uint32_t size,
                          TimePoint deadline) override;
   uint32_t read_step(PartitionId home) const override;
@@ -84,6 +86,7 @@ class BlockService : public Blocks, public PeerHandler {
     size_t answered = 0;
     std::vector<NodeId> waiting;  // sent to, not yet answered
     bool failed = false;          // one of them said no
+    bool any = false;             // one copy is enough when no more come
     bool left = false;            // put() has returned; what is still on its way trails
     Mailbox<Ack> acks;
   };
@@ -98,6 +101,9 @@ class BlockService : public Blocks, public PeerHandler {
                             TimePoint deadline, std::shared_ptr<Delivery> delivery);
   Task<void> await_rest(std::shared_ptr<Delivery> delivery, size_t missing,
                         std::vector<NodeId> replicas, BlockKey key, uint32_t epoch);
+  Task<Status> put_copies(PartitionId home, BlockId id, BlockOwner owner, Blob payload, bool any,
+                          TimePoint deadline);
+  bool hopeless(const Delivery& delivery, const std::vector<NodeId>& have) const;
   Task<Status> put_here(BlockMessage message, Blob payload);
   Task<void> read_at(NodeId node, BlockMessage message, TimePoint deadline,
                      std::shared_ptr<Mailbox<Read>> reads);

@@ -48,6 +48,13 @@ class Blocks {
   virtual Task<Status> put(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
                            TimePoint deadline) = 0;
 
+  // Likewise for available buckets: while no quorum answers, one durable copy will do, which this
+  // node keeps where it is no replica. It is a debt until all replicas have it.
+  virtual Task<Status> put_available(PartitionId home, BlockId id, BlockOwner owner, Blob payload,
+                                     TimePoint deadline) {
+    return put(home, id, std::move(owner), std::move(payload), deadline);
+  }
+
   // Bytes [offset, offset + size) of the block, verified. Local copy first, then the nearest,
   // hedged. A bad local copy is quarantined and fetched again from a peer. Errors: kNotFound (every
   // reachable replica says so), kUnavailable.

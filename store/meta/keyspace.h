@@ -13,12 +13,20 @@ enum class TableId : uint8_t {
   kParts = 0x12,      // upload id, part number u32 BE -> PartRow
   kBuckets = 0x13,    // bucket name -> BucketRow
   kBlockRefs = 0x14,  // source version id, destination version id -> CopyRefRow
+  // Likewise of available buckets (store/available): the same keys, rows that are joined.
+  kAvailableHeads = 0x15,
+  kAvailableUploads = 0x16,
+  kAvailableParts = 0x17,
   // Beside registers.
   kAttachments = 0x20,  // [table][partition u16 BE][owner version id 16][suffix] -> immutable row
   kPartitions = 0x21,   // [table][partition u16 BE] -> promised ballot, floor
   kFences =
       0x22,  // [table][partition u16 BE][bucket id] -> generation below which requests are refused
-  kGarbage = 0x23,  // store/objects: what displaced rows referred to
+  kGarbage = 0x23,    // store/objects: what displaced rows referred to
+  kActors = 0x24,     // store/available: [table][partition u16 BE] -> who this node is in its rows
+  kHints = 0x25,      // store/available: [table][partition u16 BE][table][key] -> rows of others
+  kSeals = 0x26,      // store/available: [table][bucket id] -> the bucket takes no more writes
+  kConflicts = 0x27,  // store/available: [table][number u64 BE] -> ConflictEvent
   // Local.
   kControl = 0x30,     // control tables (store/table): [table][table name NUL][key]
   kBlockIndex = 0x40,  // store/block: home u16 BE, version id, index u32 BE -> location

@@ -16,7 +16,9 @@ constexpr size_t kBucketsMax = 100000;
 }  // namespace
 
 Task<Result<Bucket>> Store::create_bucket(std::string name, std::string owner, std::string region,
-                                          TimePoint deadline) {
+                                          TimePoint deadline, Consistency consistency) {
+  if (consistency == Consistency::kAvailable && !available_.rows)
+    co_return fail(ErrorCode::kNotImplemented, "this store has no available buckets");
   rows::BucketMutation want;
   rows::BucketRow& row = *want.mutable_row();
   row.set_id(std::string(runtime_.rng.id<BucketId>().view()));
@@ -25,17 +27,24 @@ Task<Result<Bucket>> Store::create_bucket(std::string name, std::string owner, s
   row.set_created_ms(runtime_.clock.wall_now().ms);
   row.set_region(region);
   row.set_index_shards(kIndexShardsDefault);
+  row.set_available(consistency == Consistency::kAvailable);
   Mutation mutation = new_mutation(encode_mutation(false, want));
   RegisterKey key = bucket_key(name, topology_.layout()->current.partitions());
   auto reply = co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline));
   if (reply.is(ErrorCode::kBucketAlreadyExists)) {
     CO_TRY(rows::BucketRow there, co_await directory_.row(name, step(deadline)));
+    if (there.owner() == owner && there.available() != row.available())
+      co_return fail(ErrorCode::kBucketAlreadyExists,
+                     "you have this bucket already, and its consistency cannot be changed");
     if (there.owner() == owner)
       co_return fail(ErrorCode::kBucketAlreadyOwnedByYou, "you have this bucket already");
     co_return fail(ErrorCode::kBucketAlreadyExists, "somebody else has this bucket");
   }
   CO_TRY(std::string done, std::move(reply));
   directory_.remember(name, row);
+  if (row.available()) {
+    CO_TRY_STATUS(co_await directory_.publish(name, row, step(deadline)));
+  }
   co_return bucket_from_row(std::move(name), row);
 }
 
@@ -68,6 +77,17 @@ Task<Result<std::vector<Bucket>>> Store::buckets(TimePoint deadline) {
 // Writes the row over generation `expect` and fences what is older. Returns the row.
 Task<Result<rows::BucketRow>> Store::change_bucket(std::string name, uint64_t expect,
                                                    rows::BucketRow row, TimePoint deadline) {
+  CO_TRY(row, co_await change_register(name, expect, row, deadline));
+  if (row.available()) {
+    CO_TRY_STATUS(co_await directory_.publish(name, row, step(deadline)));
+    co_return row;
+  }
+  CO_TRY_STATUS(co_await fence_bucket(row, deadline));
+  co_return row;
+}
+
+Task<Result<rows::BucketRow>> Store::change_register(std::string name, uint64_t expect,
+                                                     rows::BucketRow row, TimePoint deadline) {
   rows::BucketMutation want;
   *want.mutable_row() = row;
   want.set_expect_generation(expect);
@@ -76,8 +96,21 @@ Task<Result<rows::BucketRow>> Store::change_bucket(std::string name, uint64_t ex
   CO_TRY(std::string done,
          co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline)));
   directory_.remember(name, row);
-  CO_TRY_STATUS(co_await fence_bucket(row, deadline));
   co_return row;
+}
+
+// An available bucket takes writes again: a deletion that is under way loses to them, and one that
+// was abandoned is undone.
+Task<Status> Store::reopen(std::string name, TimePoint deadline) {
+  CO_TRY(rows::BucketRow row, co_await directory_.row(name, step(deadline)));
+  if (row.deleting()) {
+    uint64_t expect = row.generation();
+    row.set_deleting(false);
+    row.set_generation(expect + 1);
+    CO_TRY(row, co_await change_register(name, expect, row, deadline));
+  }
+  BucketId id = BucketId::from_bytes(row.id()).value_or(BucketId{});
+  co_return co_await available_.rows->unseal(id, step(deadline));
 }
 
 Task<Status> Store::fence_bucket(rows::BucketRow row, TimePoint deadline) {
@@ -157,8 +190,38 @@ Task<Result<bool>> Store::bucket_is_empty(std::string name, rows::BucketRow row,
   co_return true;
 }
 
+// Every node must say that it holds no object of the bucket and takes none any more: a site that is
+// cut off might. Hints and rows on their way count as held.
+Task<Status> Store::delete_available(std::string name, rows::BucketRow row, TimePoint deadline) {
+  if (!available_.rows)
+    co_return fail(ErrorCode::kNotImplemented, "this store has no available buckets");
+  BucketId id = BucketId::from_bytes(row.id()).value_or(BucketId{});
+  uint64_t expect = row.generation();
+  row.set_generation(expect + 1);
+  row.set_deleting(true);
+  CO_TRY(row, co_await change_register(name, expect, row, deadline));
+  auto empty = co_await available_.rows->seal(id, step(deadline));
+  if (!empty || !*empty) {
+    Status open = co_await reopen(name, deadline);
+    (void)open;  // the next write does it
+    if (!empty) co_return tl::unexpected<Error>(std::move(empty).error());
+    co_return fail(ErrorCode::kBucketNotEmpty, "the bucket is not empty");
+  }
+  rows::BucketMutation want;
+  want.set_expect_generation(row.generation());
+  want.set_remove(true);
+  Mutation mutation = new_mutation(encode_mutation(false, want));
+  RegisterKey key = bucket_key(name, topology_.layout()->current.partitions());
+  CO_TRY(std::string done,
+         co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline)));
+  directory_.forget(name);
+  co_return co_await directory_.withdraw(std::move(name), step(deadline));
+}
+
 Task<Status> Store::delete_bucket(std::string name, TimePoint deadline) {
   CO_TRY(rows::BucketRow row, co_await directory_.row(name, step(deadline)));
+  if (row.available())
+    co_return co_await delete_available(std::move(name), std::move(row), deadline);
   // Look first: a bucket in use need not be fenced twice to learn that it is not empty.
   CO_TRY(bool empty, co_await bucket_is_empty(name, row, deadline));
   if (!empty) co_return fail(ErrorCode::kBucketNotEmpty, "the bucket is not empty");

@@ -23,6 +23,14 @@ std::string md5(std::string_view bytes) {
   return std::string(reinterpret_cast<char*>(digest), size);
 }
 
+VersionId version_of_parts(const std::string& upload,
+                           const std::vector<rows::ManifestPart>& parts) {
+  std::string text = upload;
+  for (const rows::ManifestPart& part : parts)
+    text += std::to_string(part.number()) + "=" + md5(part.SerializeAsString()) + ";";
+  return VersionId::from_bytes(md5(text)).value_or(VersionId{});
+}
+
 std::string digest_of(const CompleteRequest& request) {
   std::string text;
   for (const CompletePart& part : request.parts)
@@ -108,6 +116,9 @@ Task<Result<Store::Assembled>> Store::assemble(UploadAt& upload, const CompleteR
     co_return fail(ErrorCode::kBadDigest, "the checksum of the whole object differs");
   }
   VersionId version = runtime_.rng.id<VersionId>();
+  // Two sites that complete an upload while they are cut off make one version, not two that share
+  // their blocks.
+  if (upload.at.space.available) version = version_of_parts(upload.row.id(), parts);
   head.set_version(std::string(version.view()));
   head.set_size(size);
   head.set_etag(hex_encode(md5(md5s)) + "-" + std::to_string(parts.size()));
@@ -240,6 +251,7 @@ Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoi
   CO_TRY(UploadAt upload,
          co_await find_upload(request.bucket, request.key, request.upload, false, deadline));
   std::string digest = digest_of(request);
+  CO_TRY_STATUS(check_available(upload.at, request.conditions));
   if (upload.row.state() == rows::UploadRow::ABORTED)
     co_return fail(ErrorCode::kNoSuchUpload, "the upload has ended");
   if (upload.row.state() == rows::UploadRow::COMPLETED) {

@@ -1,6 +1,8 @@
 // Copy: no data moves. The copy's manifest names the source's blocks, and a reference row at the
 // source's home keeps them: it is written on a quorum, the source is looked at again, and only then
 // is the copy's head accepted.
+#include <openssl/evp.h>
+
 #include <algorithm>
 #include <set>
 #include <tuple>
@@ -21,7 +23,59 @@ Status source_failed(Status status) {
   return status;
 }
 
+// A reader as a body to store. Its ETag is the MD5 of what was read.
+class ReaderSource : public BodySource {
+ public:
+  ReaderSource(std::unique_ptr<BodyReader> reader, uint64_t size)
+      : reader_(std::move(reader)), size_(size), md5_(EVP_MD_CTX_new()) {
+    CHECK(EVP_DigestInit_ex(md5_, EVP_md5(), nullptr) == 1);
+  }
+  ReaderSource(const ReaderSource&) = delete;
+  ReaderSource& operator=(const ReaderSource&) = delete;
+  ~ReaderSource() override { EVP_MD_CTX_free(md5_); }
+  int64_t declared_bytes() const override { return static_cast<int64_t>(size_); }
+  Task<Result<Blob>> next(size_t max_bytes) override {
+    if (left_.empty()) {
+      CO_TRY(left_, co_await reader_->next());
+    }
+    size_t take = std::min(max_bytes, left_.size());
+    Blob piece = left_.slice(0, take);
+    left_ = left_.slice(take, left_.size() - take);
+    CHECK(EVP_DigestUpdate(md5_, piece.view().data(), piece.size()) == 1);
+    co_return piece;
+  }
+  Task<Result<BodyDigests>> finish() override {
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned int size = 0;
+    CHECK(EVP_DigestFinal_ex(md5_, digest, &size) == 1);
+    BodyDigests digests;
+    digests.etag = hex_encode(std::string_view(reinterpret_cast<char*>(digest), size));
+    co_return digests;
+  }
+
+ private:
+  std::unique_ptr<BodyReader> reader_;
+  uint64_t size_;
+  EVP_MD_CTX* md5_;
+  Blob left_;
+};
+
 }  // namespace
+
+Task<Result<std::unique_ptr<BodySource>>> Store::source_body(HeadAt& source, uint64_t first,
+                                                             uint64_t length) {
+  std::unique_ptr<BodyReader> reader;
+  if (source.row.inline_body()) {
+    if (!source.inline_body)
+      co_return fail(ErrorCode::kUnavailable, "the source's body could not be read");
+    reader = memory_body_reader(Blob::copy(*source.inline_body).slice(first, length));
+  } else {
+    rows::HeadRow row = source.row;
+    reader = open_body_reader(runtime_, scope_, rows_of(source.at), blocks_, source.partition,
+                              std::move(row), first, length);
+  }
+  co_return std::make_unique<ReaderSource>(std::move(reader), length);
+}
 
 Task<Result<std::vector<rows::ManifestPart>>> Store::source_parts(const HeadAt& source,
                                                                   TimePoint deadline) {
@@ -38,7 +92,8 @@ Task<Result<std::vector<rows::ManifestPart>>> Store::source_parts(const HeadAt& 
     parts.push_back(std::move(part));
     co_return parts;
   }
-  co_return co_await read_parts(registers_, source.partition, source.row, step(deadline));
+  BucketAt at = source.at;
+  co_return co_await read_parts(rows_of(at), source.partition, source.row, step(deadline));
 }
 
 Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const rows::HeadRow& source,
@@ -78,6 +133,7 @@ Task<Status> Store::still_there(const HeadAt& source, TimePoint deadline) {
 
 Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
   CO_TRY(BucketAt at, co_await writable_bucket(request.bucket, deadline));
+  CO_TRY_STATUS(check_available(at, request.conditions));
   for (int tries = 0;; ++tries) {
     CO_TRY(HeadAt source, co_await find_head(request.source_bucket, request.source_key,
                                              request.source_version, true, deadline));
@@ -107,7 +163,17 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
       for (const auto& [name, value] : *request.replace_tags) (*row.mutable_tags())[name] = value;
     }
     std::vector<Attachment> attachments;
-    if (row.inline_body()) {
+    // A claim on the source's blocks is a register, which a site that is cut off cannot write.
+    if (at.space.available && !row.inline_body()) {
+      CO_TRY(std::unique_ptr<BodySource> body, co_await source_body(source, 0, source.row.size()));
+      CO_TRY(StoredBody stored, co_await store_body(at, request.key, version, 0, *body, deadline));
+      row.set_inline_body(stored.extents.empty());
+      row.set_parts(0);
+      if (source.row.parts() > 0) row.set_etag(stored.digests.etag);
+      if (stored.extents.empty())
+        attachments.push_back({version, std::string(kInlineSuffix), stored.inline_body});
+      for (rows::Extent& extent : stored.extents) *row.add_extents() = std::move(extent);
+    } else if (row.inline_body()) {
       if (!source.inline_body)
         co_return fail(ErrorCode::kUnavailable, "the source's body could not be read");
       attachments.push_back({version, std::string(kInlineSuffix), *source.inline_body});
@@ -145,6 +211,16 @@ Task<Result<PartInfo>> Store::copy_part(CopyPartRequest request, TimePoint deadl
     }
     if (length > kPutBytesMax)
       co_return fail(ErrorCode::kEntityTooLarge, "a part is at most 5 GiB");
+    if (upload.at.space.available) {
+      VersionId version = runtime_.rng.id<VersionId>();
+      CO_TRY(std::unique_ptr<BodySource> body, co_await source_body(source, first, length));
+      CO_TRY(StoredBody stored, co_await store_body(upload.at, request.to.key, version,
+                                                    request.to.number, *body, deadline));
+      rows::PartRow row = part_row(request.to.number, version, std::move(stored));
+      row.mutable_part()->set_modified_ms(runtime_.clock.wall_now().ms);
+      CO_TRY_STATUS(co_await write_part(upload, row, deadline));
+      co_return part_info(row.part());
+    }
     CO_TRY(std::vector<rows::ManifestPart> parts, co_await source_parts(source, deadline));
     std::vector<rows::Extent> extents;
     for (auto& part : parts)
@@ -177,8 +253,8 @@ Task<Result<PartInfo>> Store::copy_part(CopyPartRequest request, TimePoint deadl
       rows::HeadRow source_row = source.row;
       auto reader = source.row.inline_body()
                         ? memory_body_reader(Blob::copy(*source.inline_body).slice(first, length))
-                        : open_body_reader(runtime_, scope_, registers_, blocks_, source.partition,
-                                           std::move(source_row), first, length);
+                        : open_body_reader(runtime_, scope_, rows_of(source.at), blocks_,
+                                           source.partition, std::move(source_row), first, length);
       CO_TRY(std::string etag, co_await md5_of(*reader, runtime_.cpu));
       part.set_etag(std::move(etag));
     }

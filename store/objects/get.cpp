@@ -35,7 +35,13 @@ Task<Result<Store::HeadAt>> Store::find_head(std::string bucket, std::string key
                                              TimePoint deadline) {
   HeadAt head;
   CO_TRY(head.at, co_await find_bucket(bucket, deadline));
-  if (version && *version != "null") co_return fail(ErrorCode::kNoSuchVersion, "no such version");
+  if (version && *version != "null") {
+    if (!head.at.space.available) co_return fail(ErrorCode::kNoSuchVersion, "no such version");
+    head.partition = head.at.space.partition(key);
+    head.key = std::move(key);
+    CO_TRY_STATUS(co_await find_version(head, std::move(*version), deadline));
+    co_return head;
+  }
   CO_TRY(ReadResult read,
          co_await this->read(head.at, head_key(head.at.space, key), with_inline, deadline));
   if (!read.row) co_return fail(ErrorCode::kNoSuchKey, "no such key");
@@ -61,7 +67,7 @@ Task<Status> Store::apply_part_range(const HeadAt& head, uint32_t part, GetResul
   uint32_t position = 0;
   for (int i = 0; i < head.row.chunk_offset_size(); ++i) {
     CO_TRY(rows::ManifestChunk chunk,
-           co_await read_chunk(registers_, head.partition, head.row, static_cast<uint32_t>(i),
+           co_await read_chunk(rows_of(head.at), head.partition, head.row, static_cast<uint32_t>(i),
                                step(deadline)));
     uint64_t at = chunk.offset();
     for (const auto& row : chunk.parts()) {
@@ -94,15 +100,15 @@ Task<Result<GetResult>> Store::open(GetRequest request, bool with_body, TimePoin
     if (!head.inline_body) {  // the replica that answered has the head but not yet the body
       auto version = VersionId::from_bytes(head.row.version()).value_or(VersionId{});
       CO_TRY(head.inline_body,
-             co_await registers_.read_attachment(head.partition, version,
-                                                 std::string(kInlineSuffix), step(deadline)));
+             co_await rows_of(head.at).read_attachment(head.partition, version,
+                                                       std::string(kInlineSuffix), step(deadline)));
     }
     if (head.inline_body->size() != head.row.size())
       co_return fail(ErrorCode::kCorrupt, "an inline body is too short");
     Blob body = Blob::own(std::move(*head.inline_body));
     result.body = memory_body_reader(body.slice(result.first, result.length));
   } else {
-    result.body = open_body_reader(runtime_, scope_, registers_, blocks_, head.partition,
+    result.body = open_body_reader(runtime_, scope_, rows_of(head.at), blocks_, head.partition,
                                    std::move(head.row), result.first, result.length);
   }
   co_return result;
@@ -160,7 +166,7 @@ Task<Result<std::vector<PartInfo>>> Store::object_parts(std::string bucket, std:
   std::vector<PartInfo> parts;
   if (head.row.parts() == 0) co_return parts;
   CO_TRY(std::vector<rows::ManifestPart> rows,
-         co_await read_parts(registers_, head.partition, head.row, step(deadline)));
+         co_await read_parts(rows_of(head.at), head.partition, head.row, step(deadline)));
   for (const auto& row : rows) {
     if (row.number() <= after) continue;
     if (parts.size() == limit) break;
@@ -171,9 +177,17 @@ Task<Result<std::vector<PartInfo>>> Store::object_parts(std::string bucket, std:
 }
 
 Task<Status> Store::remove(DeleteRequest request, TimePoint deadline) {
-  if (request.version && *request.version != "null")
-    co_return fail(ErrorCode::kNoSuchVersion, "no such version");
   CO_TRY(BucketAt at, co_await writable_bucket(std::move(request.bucket), deadline));
+  CO_TRY_STATUS(check_available(at, request.conditions));
+  if (request.version && *request.version != "null") {
+    auto version = VersionId::from_hex(*request.version);
+    if (!at.space.available || !version)
+      co_return fail(ErrorCode::kNoSuchVersion, "no such version");
+    Mutation mutation = new_mutation(kRemoveVersion + std::string(version->view()));
+    CO_TRY(std::string gone,
+           co_await mutate(at, head_key(at.space, request.key), std::move(mutation), deadline));
+    co_return Status();
+  }
   rows::HeadMutation want;
   want.set_kind(rows::HeadMutation::DELETE);
   set_conditions(*want.mutable_conditions(), request.conditions);

@@ -20,7 +20,7 @@ RegisterKey head_key(const KeySpace& space, std::string_view key) {
   uint32_t shard = space.shard(key);
   std::string name = shard_prefix(space.bucket, shard);
   name.append(key);
-  return {TableId::kHeads, shard_partition(space.bucket, shard, space.partitions), std::move(name)};
+  return {space.heads(), shard_partition(space.bucket, shard, space.partitions), std::move(name)};
 }
 
 std::string upload_prefix(std::string_view shard_prefix, std::string_view key_prefix) {
@@ -38,15 +38,14 @@ RegisterKey upload_key(const KeySpace& space, std::string_view key, const Upload
   name.push_back('\0');
   name.push_back('\x01');
   name.append(upload.view());
-  return {TableId::kUploads, shard_partition(space.bucket, shard, space.partitions),
-          std::move(name)};
+  return {space.uploads(), shard_partition(space.bucket, shard, space.partitions), std::move(name)};
 }
 
 RegisterKey part_key(const KeySpace& space, std::string_view key, const UploadId& upload,
                      uint32_t number) {
   std::string name(upload.view());
   Writer(name).u32_be(number);
-  return {TableId::kParts, space.partition(key), std::move(name)};
+  return {space.parts(), space.partition(key), std::move(name)};
 }
 
 RegisterKey bucket_key(std::string_view name, uint32_t partitions) {

@@ -19,10 +19,22 @@ struct KeySpace {
   BucketId bucket;
   uint32_t shards = 0;
   uint32_t partitions = 0;
+  bool available = false;  // its rows stand in tables of their own
+  TableId heads() const { return available ? TableId::kAvailableHeads : TableId::kHeads; }
+  TableId uploads() const { return available ? TableId::kAvailableUploads : TableId::kUploads; }
+  TableId parts() const { return available ? TableId::kAvailableParts : TableId::kParts; }
   // The shard and partition of an object key.
   uint32_t shard(std::string_view key) const;
   PartitionId partition(std::string_view key) const;
 };
+
+inline bool is_available(TableId table) {
+  return table == TableId::kAvailableHeads || table == TableId::kAvailableUploads ||
+         table == TableId::kAvailableParts;
+}
+inline bool is_heads(TableId table) {
+  return table == TableId::kHeads || table == TableId::kAvailableHeads;
+}
 
 RegisterKey head_key(const KeySpace& space, std::string_view key);
 // Object keys are escaped here (0x00 -> 0x00 0xff, end 0x00 0x01), so that uploads sort by key,

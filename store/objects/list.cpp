@@ -89,7 +89,7 @@ Task<Result<ListResult>> Store::list(ListRequest request, TimePoint deadline) {
   for (uint32_t shard = 0; shard < streams.size(); ++shard) {
     std::string prefix = shard_prefix(at.bucket.id, shard);
     RangeQuery& query = streams[shard].query;
-    query.table = TableId::kHeads;
+    query.table = at.space.heads();
     query.partition = shard_partition(at.bucket.id, shard, at.space.partitions);
     query.begin = prefix + first;
     query.end = end.empty() ? prefix_end(prefix) : prefix + end;

@@ -31,15 +31,33 @@ UploadInfo upload_info(const rows::UploadRow& row) {
   return info;
 }
 
-PartInfo part_info(const rows::ManifestPart& part) {
-  return {part.number(), part.size(), part.etag(), from_row(part.checksum()), {part.modified_ms()}};
-}
-
 bool in_progress(const rows::UploadRow& row) {
   return row.state() == rows::UploadRow::OPEN || row.state() == rows::UploadRow::COMPLETING;
 }
 
 }  // namespace
+
+PartInfo part_info(const rows::ManifestPart& part) {
+  return {part.number(), part.size(), part.etag(), from_row(part.checksum()), {part.modified_ms()}};
+}
+
+rows::PartRow part_row(uint32_t number, VersionId version, StoredBody stored) {
+  rows::PartRow row;
+  row.set_version(std::string(version.view()));
+  rows::ManifestPart& part = *row.mutable_part();
+  part.set_number(number);
+  part.set_size(stored.size);
+  part.set_etag(stored.digests.etag);
+  if (!stored.digests.checksum.algorithm.empty())
+    *part.mutable_checksum() = to_row(stored.digests.checksum);
+  for (rows::Extent& extent : stored.extents) *part.add_extents() = std::move(extent);
+  if (stored.extents.empty() && stored.size > 0) {
+    rows::Extent& extent = *part.add_extents();
+    extent.set_inline_body(std::move(stored.inline_body));
+    extent.set_size(stored.size);
+  }
+  return row;
+}
 
 Task<Result<UploadInfo>> Store::create_upload(CreateUploadRequest request, TimePoint deadline) {
   CO_TRY(BucketAt at, co_await writable_bucket(request.bucket, deadline));
@@ -93,6 +111,7 @@ Task<Result<UploadInfo>> Store::upload(std::string bucket, std::string key, Uplo
 Task<Status> Store::write_part(UploadAt& upload, rows::PartRow row, TimePoint deadline) {
   UploadId id = UploadId::from_bytes(upload.row.id()).value_or(UploadId{});
   RegisterKey key = part_key(upload.at.space, upload.row.key(), id, row.part().number());
+  row.set_upload(upload_key(upload.at.space, upload.row.key(), id).key);
   Mutation mutation = new_mutation(encode_mutation(true, row));
   CO_TRY(std::string reply,
          co_await mutate(upload.at, std::move(key), std::move(mutation), deadline));
@@ -106,23 +125,10 @@ Task<Result<PartInfo>> Store::upload_part(UploadPartRequest request, BodySource&
   VersionId version = runtime_.rng.id<VersionId>();
   CO_TRY(StoredBody stored,
          co_await store_body(upload.at, request.key, version, request.number, body, deadline));
-  rows::PartRow row;
-  row.set_version(std::string(version.view()));
-  rows::ManifestPart& part = *row.mutable_part();
-  part.set_number(request.number);
-  part.set_size(stored.size);
-  part.set_etag(stored.digests.etag);
-  part.set_modified_ms(runtime_.clock.wall_now().ms);
-  if (!stored.digests.checksum.algorithm.empty())
-    *part.mutable_checksum() = to_row(stored.digests.checksum);
-  for (rows::Extent& extent : stored.extents) *part.add_extents() = std::move(extent);
-  if (stored.extents.empty() && stored.size > 0) {
-    rows::Extent& extent = *part.add_extents();
-    extent.set_inline_body(std::move(stored.inline_body));
-    extent.set_size(stored.size);
-  }
+  rows::PartRow row = part_row(request.number, version, std::move(stored));
+  row.mutable_part()->set_modified_ms(runtime_.clock.wall_now().ms);
   CO_TRY_STATUS(co_await write_part(upload, row, deadline));
-  co_return part_info(part);
+  co_return part_info(row.part());
 }
 
 Task<Result<std::vector<rows::PartRow>>> Store::part_rows(BucketAt& at, std::string key,
@@ -131,7 +137,7 @@ Task<Result<std::vector<rows::PartRow>>> Store::part_rows(BucketAt& at, std::str
   std::vector<rows::PartRow> rows;
   RegisterKey first = part_key(at.space, key, id, after + 1);
   RangeQuery query;
-  query.table = TableId::kParts;
+  query.table = at.space.parts();
   query.partition = first.partition;
   query.begin = first.key;
   query.end = prefix_end(std::string(id.view()));
@@ -204,7 +210,7 @@ Task<Result<ListUploadsResult>> Store::uploads(ListUploadsRequest request, TimeP
   std::vector<UploadInfo> all;
   for (uint32_t shard = 0; shard < at.space.shards; ++shard) {
     RangeQuery query;
-    query.table = TableId::kUploads;
+    query.table = at.space.uploads();
     query.partition = shard_partition(at.bucket.id, shard, at.space.partitions);
     query.begin = upload_prefix(shard_prefix(at.bucket.id, shard), request.prefix);
     query.end = prefix_end(query.begin);

@@ -1,6 +1,7 @@
 // ObjectStore: buckets, objects and uploads as S3 means them, over registers and blocks. The
 // gateway (s3gw/ops) calls this and nothing below it. Every call is linearizable in a `strong`
-// bucket. `deadline` bounds each call.
+// bucket; in an `available` one conditions on writes are refused (kNotImplemented). `deadline`
+// bounds each call.
 //
 // Errors, beside those named: kNoSuchBucket, kUnavailable (503, nothing done), kUnknownOutcome
 // (503, may have been done), kConflict (409), kOverloaded (503 SlowDown), kNoSpace (507), kCorrupt
@@ -29,6 +30,10 @@ struct Grant {
   bool read = false, write = false, owner = false;
 };
 
+// Fixed when a bucket is made. kAvailable: every site takes writes while it is cut off; concurrent
+// ones of one key are merged, and the losers stay as noncurrent versions.
+enum class Consistency { kStrong, kAvailable };
+
 struct Bucket {
   std::string name;
   BucketId id;
@@ -37,6 +42,7 @@ struct Bucket {
   WallTime created;
   std::string region;
   uint32_t index_shards = 0;
+  Consistency consistency = Consistency::kStrong;
   std::map<std::string, Grant> grants;  // user id -> what `covey bucket allow` gave
   std::map<std::string, std::string>
       settings;  // sub-resource name ("tagging", "cors", ...) -> its stored document
@@ -161,6 +167,25 @@ struct ListResult {
   std::string next;  // pass as `after` to go on: the last key or common prefix returned
 };
 
+// Versions of the keys of an available bucket: a key's newest first.
+struct ListVersionsRequest {
+  std::string bucket, prefix, delimiter, key_marker;
+  std::string version_marker;  // hex; after this version of key_marker
+  size_t limit = 1000;         // versions and common prefixes together
+};
+struct ListedVersion {
+  ListedObject object;
+  VersionId version;
+  bool latest = false;
+  bool deletion = false;  // a delete marker
+};
+struct ListVersionsResult {
+  std::vector<ListedVersion> versions;
+  std::vector<std::string> common_prefixes;
+  bool truncated = false;
+  std::string next_key, next_version;
+};
+
 // ---- multipart
 
 struct CreateUploadRequest {
@@ -228,7 +253,8 @@ class ObjectStore {
 
   // kBucketAlreadyOwnedByYou, kBucketAlreadyExists. Name rules are the gateway's.
   virtual Task<Result<Bucket>> create_bucket(std::string name, std::string owner,
-                                             std::string region, TimePoint deadline) = 0;
+                                             std::string region, TimePoint deadline,
+                                             Consistency consistency = Consistency::kStrong) = 0;
   virtual Task<Result<Bucket>> bucket(std::string name, TimePoint deadline,
                                       Freshness freshness = Freshness::kCached) = 0;
   virtual Task<Status> delete_bucket(std::string name, TimePoint deadline) = 0;  // kBucketNotEmpty
@@ -259,6 +285,9 @@ class ObjectStore {
                                            std::optional<std::string> version, std::string acl,
                                            TimePoint deadline) = 0;
   virtual Task<Result<ListResult>> list(ListRequest request, TimePoint deadline) = 0;
+  // REQUIRES: the bucket is an available one.
+  virtual Task<Result<ListVersionsResult>> list_versions(ListVersionsRequest request,
+                                                         TimePoint deadline) = 0;
   // The parts of an object made by multipart (GetObjectAttributes), from part `after` + 1 on.
   virtual Task<Result<std::vector<PartInfo>>> object_parts(std::string bucket, std::string key,
                                                            std::optional<std::string> version,

@@ -16,17 +16,23 @@ size_t kib(size_t bytes) { return (bytes + kKiB - 1) / kKiB; }
 
 // Blocks of one body on their way to the replicas.
 struct Flow {
-  explicit Flow(Semaphore& memory) : memory(memory) {}
+  Flow(Semaphore& memory, bool available) : memory(memory), available(available) {}
   Scope scope;
   Semaphore slots{kBlocksInFlight};
   Semaphore& memory;
+  bool available;  // any copy will do while a majority does not answer
   Status failed;
 };
 
 Task<void> put_block(Blocks& blocks, Flow& flow, PartitionId home, BlockId id, BlockOwner owner,
                      Blob bytes, TimePoint deadline) {
   size_t held = kib(bytes.size());
-  Status put = co_await blocks.put(home, id, std::move(owner), std::move(bytes), deadline);
+  Status put;
+  if (flow.available) {
+    put = co_await blocks.put_available(home, id, std::move(owner), std::move(bytes), deadline);
+  } else {
+    put = co_await blocks.put(home, id, std::move(owner), std::move(bytes), deadline);
+  }
   if (!put && flow.failed) flow.failed = std::move(put);
   flow.slots.release();
   flow.memory.release(held);
@@ -94,7 +100,7 @@ Task<Result<StoredBody>> Store::store_body(const BucketAt& at, std::string key, 
   }
   PartitionId home = at.space.partition(key);
   BlockOwner owner{at.bucket.id, std::move(key), part};
-  Flow flow(body_memory_);
+  Flow flow(body_memory_, at.space.available);
   auto pumped = co_await pump(runtime_, blocks_, flow, home, version, std::move(owner), body,
                               std::move(first));
   // The digests are finished while the last blocks travel.
@@ -157,6 +163,7 @@ void set_attributes(rows::HeadRow& row, const ObjectAttributes& attributes) {
 
 Task<Result<ObjectInfo>> Store::put(PutRequest request, BodySource& body, TimePoint deadline) {
   CO_TRY(BucketAt at, co_await writable_bucket(request.bucket, deadline));
+  CO_TRY_STATUS(check_available(at, request.conditions));
   VersionId version = runtime_.rng.id<VersionId>();
   CO_TRY(StoredBody stored, co_await store_body(at, request.key, version, 0, body, deadline));
   rows::HeadRow row;

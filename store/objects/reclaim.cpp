@@ -39,11 +39,12 @@ std::vector<rows::Extent> extents_of(const rows::ManifestPart& part) {
 
 }  // namespace
 
-Reclaimer::Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Blocks& blocks,
-                     const GarbageClock& clock, ReclaimSettings settings)
+Reclaimer::Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Registers& available,
+                     Blocks& blocks, const GarbageClock& clock, ReclaimSettings settings)
     : runtime_(runtime),
       kv_(kv),
       registers_(registers),
+      available_(available),
       blocks_(blocks),
       clock_(clock),
       settings_(settings) {}
@@ -95,13 +96,14 @@ Task<Status> Reclaimer::settle(Garbage garbage) {
   Result<Verdict> verdict = Verdict::kForget;
   std::vector<rows::Extent> extents;
   std::string version;
-  if (garbage.row.table() == static_cast<uint32_t>(TableId::kHeads)) {
+  TableId table = static_cast<TableId>(garbage.row.table());
+  if (is_heads(table)) {
     rows::HeadRow head;
     if (head.ParseFromString(garbage.row.row())) {
       version = head.version();
       verdict = co_await judge_head(garbage.row, head);
       if (verdict && *verdict == Verdict::kReclaim) {
-        auto parts = co_await read_parts(registers_, garbage.row.partition(), head,
+        auto parts = co_await read_parts(rows_of(table), garbage.row.partition(), head,
                                          runtime_.clock.after(kStep));
         // Chunks that are gone everywhere: another pass did this already.
         if (!parts && !parts.is(ErrorCode::kNoSuchKey))
@@ -145,9 +147,14 @@ Task<Status> Reclaimer::settle(Garbage garbage) {
 
 Task<Result<Reclaimer::Verdict>> Reclaimer::judge_head(rows::GarbageRow garbage,
                                                        rows::HeadRow head) {
-  RegisterKey key{TableId::kHeads, garbage.partition(), garbage.key()};
-  CO_TRY(Registers::LocalState now, registers_.local(key));
-  if (now.row) {
+  RegisterKey key{static_cast<TableId>(garbage.table()), garbage.partition(), garbage.key()};
+  bool joined = is_available(key.table);
+  CO_TRY(Registers::LocalState now, rows_of(key.table).local(key));
+  if (now.row && joined) {
+    CO_TRY(AvailableRow row, decode_available(*now.row));
+    for (const Sibling& one : row.siblings)
+      if (one.version.view() == head.version()) co_return Verdict::kForget;  // another site kept it
+  } else if (now.row) {
     rows::HeadRow current;
     if (!current.ParseFromString(*now.row))
       co_return fail(ErrorCode::kCorrupt, "a head row does not decode");
@@ -167,33 +174,46 @@ Task<Result<Reclaimer::Verdict>> Reclaimer::judge_head(rows::GarbageRow garbage,
 
 Task<Result<Reclaimer::Verdict>> Reclaimer::judge_part(rows::GarbageRow garbage,
                                                        rows::PartRow part) {
-  RegisterKey key{TableId::kParts, garbage.partition(), garbage.key()};
-  CO_TRY(Registers::LocalState now, registers_.local(key));
-  if (now.row) {
+  bool joined = is_available(static_cast<TableId>(garbage.table()));
+  // Sites that are cut off may complete what another one aborted: parts wait for the upload's end
+  // and are kept until then (docs/adr/0005-available-buckets.md).
+  RegisterKey key{static_cast<TableId>(garbage.table()), garbage.partition(), garbage.key()};
+  Registers& rows = rows_of(key.table);
+  CO_TRY(Registers::LocalState now, rows.local(key));
+  if (now.row && joined) {
+    CO_TRY(AvailableRow row, decode_available(*now.row));
+    for (const Sibling& one : row.siblings) {
+      rows::PartRow current;
+      if (current.ParseFromString(one.row) && current.version() == part.version())
+        co_return Verdict::kForget;
+    }
+  } else if (now.row) {
     rows::PartRow current;
     if (!current.ParseFromString(*now.row))
       co_return fail(ErrorCode::kCorrupt, "a part row does not decode");
     if (current.version() == part.version()) co_return Verdict::kForget;
   }
-  RegisterKey upload_key{TableId::kUploads, garbage.partition(), part.upload()};
+  RegisterKey upload_key{joined ? TableId::kAvailableUploads : TableId::kUploads,
+                         garbage.partition(), part.upload()};
   CO_TRY(ReadResult read,
-         co_await registers_.read(upload_key, false, Fence{}, runtime_.clock.after(kStep)));
+         co_await rows.read(upload_key, false, Fence{}, runtime_.clock.after(kStep)));
   rows::UploadRow upload;
-  if (!read.row) co_return Verdict::kReclaim;
+  if (!read.row) co_return joined ? Verdict::kWait : Verdict::kReclaim;
   if (!upload.ParseFromString(*read.row))
     co_return fail(ErrorCode::kCorrupt, "an upload row does not decode");
   if (upload.state() == rows::UploadRow::COMPLETING) co_return Verdict::kWait;
+  if (joined && upload.state() != rows::UploadRow::COMPLETED) co_return Verdict::kWait;
   if (upload.state() != rows::UploadRow::COMPLETED) co_return Verdict::kReclaim;
-  CO_TRY(bool in_use, co_await used(garbage.partition(), std::move(upload), part.version()));
+  CO_TRY(bool in_use, co_await used(rows, garbage.partition(), std::move(upload), part.version()));
   co_return in_use ? Verdict::kForget : Verdict::kReclaim;
 }
 
-Task<Result<bool>> Reclaimer::used(PartitionId partition, rows::UploadRow upload,
+Task<Result<bool>> Reclaimer::used(Registers& from, PartitionId partition, rows::UploadRow upload,
                                    std::string part_version) {
   rows::HeadRow head;
   if (!head.ParseFromString(upload.head()))
     co_return fail(ErrorCode::kCorrupt, "a stored head does not decode");
-  auto parts = co_await read_parts(registers_, partition, head, runtime_.clock.after(kStep));
+  auto parts = co_await read_parts(from, partition, head, runtime_.clock.after(kStep));
   // The object is gone and with it every part it used.
   if (parts.is(ErrorCode::kNoSuchKey)) co_return true;
   CO_TRY(std::vector<rows::ManifestPart> all, std::move(parts));
@@ -313,7 +333,7 @@ Task<Status> Reclaimer::sweep_upload(RegisterKey key, rows::UploadRow upload) {
     if (state.row && part.ParseFromString(*state.row)) {
       bool in_use = false;
       if (upload.state() == rows::UploadRow::COMPLETED) {
-        CO_TRY(in_use, co_await used(key.partition, upload, part.version()));
+        CO_TRY(in_use, co_await used(registers_, key.partition, upload, part.version()));
       }
       if (!in_use) {
         CO_TRY_STATUS(co_await release(extents_of(part.part())));

@@ -16,6 +16,7 @@
 #include "proto/rows.pb.h"
 #include "store/block/blocks.h"
 #include "store/meta/kv.h"
+#include "store/objects/keys.h"
 #include "store/objects/tables.h"
 #include "store/register/registers.h"
 
@@ -32,7 +33,7 @@ struct ReclaimSettings {
 class Reclaimer {
  public:
   // Everything outlives it.
-  Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Blocks& blocks,
+  Reclaimer(Runtime runtime, Kv& kv, Registers& registers, Registers& available, Blocks& blocks,
             const GarbageClock& clock, ReclaimSettings settings);
 
   // Passes until the scope stops.
@@ -61,7 +62,10 @@ class Reclaimer {
   Task<Status> release(std::vector<rows::Extent> extents);
   Task<Result<bool>> referenced(PartitionId partition, VersionId owner);
   // Whether the object that `upload` became uses the part.
-  Task<Result<bool>> used(PartitionId partition, rows::UploadRow upload, std::string part_version);
+  Task<Result<bool>> used(Registers& rows, PartitionId partition, rows::UploadRow upload,
+                          std::string part_version);
+  // Where the rows of a garbage row's table are.
+  Registers& rows_of(TableId table) { return is_available(table) ? available_ : registers_; }
 
   Task<Status> sweep_uploads();
   Task<Status> sweep_upload(RegisterKey key, rows::UploadRow upload);
@@ -69,6 +73,7 @@ class Reclaimer {
   Runtime runtime_;
   Kv& kv_;
   Registers& registers_;
+  Registers& available_;
   Blocks& blocks_;
   const GarbageClock& clock_;
   ReclaimSettings settings_;

@@ -15,13 +15,14 @@ constexpr size_t kBodyMemoryKiB = 96 * 1024;
 }  // namespace
 
 Store::Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
-             const Topology& topology)
+             const Topology& topology, Available available)
     : runtime_(runtime),
       scope_(scope),
       registers_(registers),
       blocks_(blocks),
       topology_(topology),
-      directory_(runtime_, registers, topology),
+      available_(available),
+      directory_(runtime_, registers, topology, available.control),
       body_memory_(kBodyMemoryKiB) {}
 
 Store::~Store() = default;
@@ -36,7 +37,7 @@ Task<Result<BucketAt>> Store::find_bucket(std::string name, TimePoint deadline) 
 
 Task<Result<BucketAt>> Store::writable_bucket(std::string name, TimePoint deadline) {
   CO_TRY(BucketAt at, co_await find_bucket(name, deadline));
-  if (!at.deleting) co_return at;
+  if (!at.deleting || at.space.available) co_return at;
   // A deletion that is under way loses to this write, and one that its gateway did not finish is
   // undone by it.
   CO_TRY(rows::BucketRow row, co_await directory_.row(name, step(deadline)));
@@ -69,8 +70,11 @@ Task<Result<std::string>> Store::mutate(BucketAt& at, RegisterKey key, Mutation 
                                         TimePoint deadline) {
   for (int tries = 0;; ++tries) {
     mutation.fence = at.fence();
-    auto reply = co_await registers_.mutate(key, mutation, step(deadline));
+    auto reply = co_await rows_of(at).mutate(key, mutation, step(deadline));
     if (!reply.is(ErrorCode::kStale) || tries == kStaleRetriesMax) co_return reply;
+    if (at.space.available) {
+      CO_TRY_STATUS(co_await reopen(at.bucket.name, deadline));
+    }
     CO_TRY_STATUS(co_await refresh(at, deadline));
     if (at.deleting) co_return fail(ErrorCode::kConflict, "the bucket is being deleted");
     mutation.operation = runtime_.rng.id<OperationId>();
@@ -80,7 +84,7 @@ Task<Result<std::string>> Store::mutate(BucketAt& at, RegisterKey key, Mutation 
 Task<Result<ReadResult>> Store::read(BucketAt& at, RegisterKey key, bool with_inline,
                                      TimePoint deadline) {
   for (int tries = 0;; ++tries) {
-    auto reply = co_await registers_.read(key, with_inline, at.fence(), step(deadline));
+    auto reply = co_await rows_of(at).read(key, with_inline, at.fence(), step(deadline));
     if (!reply.is(ErrorCode::kStale) || tries == kStaleRetriesMax) co_return reply;
     CO_TRY_STATUS(co_await refresh(at, deadline));
   }
@@ -89,7 +93,7 @@ Task<Result<ReadResult>> Store::read(BucketAt& at, RegisterKey key, bool with_in
 Task<Result<RangePage>> Store::range(BucketAt& at, RangeQuery query, TimePoint deadline) {
   for (int tries = 0;; ++tries) {
     query.fence = at.fence();
-    auto reply = co_await registers_.range(query, step(deadline));
+    auto reply = co_await rows_of(at).range(query, step(deadline));
     if (!reply.is(ErrorCode::kStale) || tries == kStaleRetriesMax) co_return reply;
     CO_TRY_STATUS(co_await refresh(at, deadline));
   }
@@ -98,7 +102,7 @@ Task<Result<RangePage>> Store::range(BucketAt& at, RangeQuery query, TimePoint d
 Task<Status> Store::put_attachments(BucketAt& at, PartitionId partition,
                                     std::vector<Attachment> rows, TimePoint deadline) {
   for (int tries = 0;; ++tries) {
-    auto reply = co_await registers_.put_attachments(partition, rows, at.fence(), step(deadline));
+    auto reply = co_await rows_of(at).put_attachments(partition, rows, at.fence(), step(deadline));
     if (!reply.is(ErrorCode::kStale) || tries == kStaleRetriesMax) co_return reply;
     CO_TRY_STATUS(co_await refresh(at, deadline));
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/async/runtime.h"
+#include "store/available/service.h"
 #include "store/block/blocks.h"
 #include "store/meta/kv.h"
 #include "store/objects/directory.h"
@@ -25,16 +26,28 @@ struct StoredBody {
   BodyDigests digests;
 };
 
+PartInfo part_info(const rows::ManifestPart& part);
+// The row of a part whose body is stored; its time is the caller's to set.
+rows::PartRow part_row(uint32_t number, VersionId version, StoredBody stored);
+
 class Store : public ObjectStore {
  public:
   // Everything outlives the store. `scope` ends what goes on in the background (read-ahead,
   // purging) and is joined by its owner.
+  // Without `available` no bucket can be made available.
+  struct Available {
+    AvailableRows* rows = nullptr;
+    ControlTables* control = nullptr;
+  };
   Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
-        const Topology& topology);
+        const Topology& topology, Available available);
+  Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
+        const Topology& topology)
+      : Store(runtime, scope, registers, blocks, topology, Available()) {}
   ~Store() override;
 
   Task<Result<Bucket>> create_bucket(std::string name, std::string owner, std::string region,
-                                     TimePoint deadline) override;
+                                     TimePoint deadline, Consistency consistency) override;
   Task<Result<Bucket>> bucket(std::string name, TimePoint deadline, Freshness freshness) override;
   Task<Status> delete_bucket(std::string name, TimePoint deadline) override;
   Task<Result<std::vector<Bucket>>> buckets(TimePoint deadline) override;
@@ -59,6 +72,8 @@ class Store : public ObjectStore {
                                        std::optional<std::string> version, rows::HeadMutation want,
                                        TimePoint deadline);
   Task<Result<ListResult>> list(ListRequest request, TimePoint deadline) override;
+  Task<Result<ListVersionsResult>> list_versions(ListVersionsRequest request,
+                                                 TimePoint deadline) override;
   Task<Result<std::vector<PartInfo>>> object_parts(std::string bucket, std::string key,
                                                    std::optional<std::string> version,
                                                    uint32_t after, size_t limit,
@@ -87,6 +102,11 @@ class Store : public ObjectStore {
   Task<Result<BucketAt>> writable_bucket(std::string name, TimePoint deadline);
   Task<Result<BucketAt>> find_bucket(std::string name, TimePoint deadline);
 
+  // Where the rows of the bucket's keys are.
+  Registers& rows_of(const BucketAt& at) {
+    if (at.space.available) return *available_.rows;
+    return registers_;
+  }
   // registers_.mutate / read, again under the bucket's new generation when the replicas know one.
   Task<Result<std::string>> mutate(BucketAt& at, RegisterKey key, Mutation mutation,
                                    TimePoint deadline);
@@ -127,13 +147,23 @@ class Store : public ObjectStore {
   Task<Status> apply_part_range(const HeadAt& head, uint32_t part, GetResult& result,
                                 TimePoint deadline);
 
+  // versions.cpp
+  Task<Status> find_version(HeadAt& head, std::string version, TimePoint deadline);
+
   // buckets.cpp
+  Task<Result<rows::BucketRow>> change_register(std::string name, uint64_t expect,
+                                                rows::BucketRow row, TimePoint deadline);
+  Task<Status> reopen(std::string name, TimePoint deadline);
+  Task<Status> delete_available(std::string name, rows::BucketRow row, TimePoint deadline);
   Task<Result<rows::BucketRow>> change_bucket(std::string name, uint64_t expect,
                                               rows::BucketRow row, TimePoint deadline);
   Task<Status> fence_bucket(rows::BucketRow row, TimePoint deadline);
   Task<Result<bool>> bucket_is_empty(std::string name, rows::BucketRow row, TimePoint deadline);
 
   // copy.cpp
+  // The source's bytes as a body to store: where the copy cannot lean on the source's blocks.
+  Task<Result<std::unique_ptr<BodySource>>> source_body(HeadAt& source, uint64_t first,
+                                                        uint64_t length);
   // Rows that let `holder` use the data behind `parts` without moving it: claims on their owners.
   Task<Status> claim(std::vector<rows::ManifestPart>& parts, const rows::HeadRow& source,
                      PartitionId source_partition, VersionId holder, TimePoint deadline);
@@ -174,6 +204,7 @@ class Store : public ObjectStore {
   Registers& registers_;
   Blocks& blocks_;
   const Topology& topology_;
+  Available available_;
   BucketDirectory directory_;
   Semaphore body_memory_;  // in KiB: what bodies under way may hold in this process
 };

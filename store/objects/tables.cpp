@@ -87,6 +87,12 @@ std::vector<VersionId> owned(const Extents& extents) {
 
 }  // namespace
 
+VersionId version_of_head(std::string_view row) {
+  auto head = parse<rows::HeadRow>(row, "head row");
+  if (!head) return {};
+  return VersionId::from_bytes(head->version()).value_or(VersionId{});
+}
+
 std::vector<VersionId> HeadTable::brings(std::string_view row) const {
   auto head = parse<rows::HeadRow>(row, "head row");
   return head ? owned(head->extents()) : std::vector<VersionId>();

@@ -10,6 +10,7 @@
 
 #include "base/async/clock.h"
 #include "proto/rows.pb.h"
+#include "store/available/table.h"
 #include "store/objects/objects.h"
 #include "store/register/registers.h"
 
@@ -121,14 +122,26 @@ class BlockRefTable : public PlainTable {
                       const Mutation& mutation) const override;
 };
 
+VersionId version_of_head(std::string_view row);
+
 // All of them, made once and handed to the register service.
 struct ObjectTables {
-  explicit ObjectTables(const GarbageClock& garbage) : heads(garbage), parts(garbage) {}
+  explicit ObjectTables(const GarbageClock& garbage, ConflictLog* log = nullptr)
+      : heads(garbage),
+        parts(garbage),
+        available_heads(TableId::kAvailableHeads, heads, version_of_head, log),
+        available_uploads(TableId::kAvailableUploads, uploads, nullptr, nullptr),
+        available_parts(TableId::kAvailableParts, parts, nullptr, nullptr) {}
+  std::vector<const RegisterTable*> all() const {
+    return {&heads,           &uploads,           &parts,          &buckets, &refs,
+            &available_heads, &available_uploads, &available_parts};
+  }
   HeadTable heads;
   UploadTable uploads;
   PartTable parts;
   BucketTable buckets;
   BlockRefTable refs;
+  AvailableTable available_heads, available_uploads, available_parts;
 };
 
 }  // namespace covey

@@ -305,6 +305,8 @@ Result<bool> Acceptor::lacks(const CommitNotice& row) {
 Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
                                const std::vector<Attachment>& attachments, WriteBatch& batch) {
   CHECK(entry.committed);
+  const RegisterTable* joining = tables_.find(key.table);
+  if (joining && joining->joins()) return join(*joining, key, entry, attachments, batch);
   std::string store_key = register_store_key(key);
   TRY(std::optional<KvValue> stored, kv_.get(store_key));
   Merged merged = Merged::kTaken;
@@ -340,6 +342,38 @@ Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
   }
   changed(key.partition);
   return merged;
+}
+
+Result<Merged> Acceptor::join(const RegisterTable& table, const RegisterKey& key,
+                              const Entry& entry, const std::vector<Attachment>& attachments,
+                              WriteBatch& batch) {
+  std::string store_key = register_store_key(key);
+  TRY(std::optional<KvValue> stored, kv_.get(store_key));
+  Entry fresh;
+  fresh.committed = true;
+  fresh.row = entry.row;
+  bool taken = true;
+  if (stored) {
+    TRY(EntryView old, view_entry(stored->bytes));
+    TRY(RegisterTable::Joined joined, table.join(old.row, entry.row));
+    taken = joined.rank != old.rank;
+    fresh.row = std::move(joined.row), fresh.rank = joined.rank;
+    if (taken) table.on_replace(key, old.row, fresh.row, batch);
+  } else {
+    TRY(RegisterTable::Joined joined, table.join(entry.row, entry.row));
+    fresh.rank = joined.rank;
+  }
+  for (const Attachment& row : attachments)
+    batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
+  if (taken) {
+    batch.put(std::move(store_key), encode_entry(fresh));
+    for (const VersionId& version : table.brings(fresh.row)) {
+      TRY(std::optional<KvValue> refused, kv_.get(refused_store_key(version)));
+      if (refused) batch.erase(refused_store_key(version));
+    }
+  }
+  changed(key.partition);
+  return taken ? Merged::kTaken : Merged::kKnown;
 }
 
 Status Acceptor::merge_fence(PartitionId id, const BucketId& bucket, uint64_t generation,

@@ -74,7 +74,8 @@ class Acceptor {
 
   // Joins a row that is known to be committed, whatever is promised here, but never at or below the
   // floor (register.md, "Merge"). Adds to `batch`. With an equal rank only the attachments and the
-  // flag are taken over. REQUIRES: entry.committed. Errors: kCorrupt.
+  // flag are taken over. Rows of tables that join are joined. REQUIRES: entry.committed. Errors:
+  // kCorrupt.
   Result<Merged> merge(const RegisterKey& key, const Entry& entry,
                        const std::vector<Attachment>& attachments, WriteBatch& batch);
   // Raises a bucket's fence to at least `generation`.
@@ -106,6 +107,8 @@ class Acceptor {
   void took(PartitionId partition, const Ballot& promised, const Rank& rank);
   bool never_took(PartitionId partition, const Rank& rank) const;
   void missed(const CommitNotice& notice);
+  Result<Merged> join(const RegisterTable& table, const RegisterKey& key, const Entry& entry,
+                      const std::vector<Attachment>& attachments, WriteBatch& batch);
 
   Kv& kv_;
   const TableSet& tables_;

@@ -21,6 +21,7 @@
 #include "proto/peers.h"
 #include "store/meta/keyspace.h"
 #include "store/meta/kv.h"
+#include "store/register/rank.h"
 
 namespace covey {
 
@@ -99,6 +100,18 @@ class RegisterTable {
   // Additions to `batch` are durable with the row.
   virtual void on_replace(const RegisterKey& key, std::string_view old,
                           const std::optional<std::string>& fresh, WriteBatch& batch) const = 0;
+
+  // Rows of this table are no registers: replicas join them (store/available), in any order. Their
+  // rank rises with every join that adds something, and equal ranks mean equal rows.
+  virtual bool joins() const { return false; }
+  struct Joined {
+    std::string row;
+    Rank rank;
+  };
+  // Errors: kCorrupt.
+  virtual Result<Joined> join(std::string_view mine, std::string_view theirs) const {
+    return fail(ErrorCode::kInvalid, "rows of this table are not joined");
+  }
 };
 
 struct ReadResult {

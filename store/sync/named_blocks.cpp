@@ -4,6 +4,7 @@
 
 #include "base/core/codec.h"
 #include "proto/rows.pb.h"
+#include "store/available/row.h"
 #include "store/objects/keys.h"
 #include "store/register/entry.h"
 
@@ -11,7 +12,8 @@ namespace covey {
 namespace {
 
 constexpr size_t kRowsAtOnce = 512;
-constexpr TableId kNaming[] = {TableId::kHeads, TableId::kParts, TableId::kAttachments};
+constexpr TableId kNaming[] = {TableId::kHeads, TableId::kParts, TableId::kAvailableHeads,
+                               TableId::kAvailableParts, TableId::kAttachments};
 
 using Named = NamedBlocks::Named;
 
@@ -47,6 +49,17 @@ void add_named(TableId table, PartitionId partition, std::string_view key, std::
   if (!entry || entry->tombstone) return;
   rows::HeadRow head;
   rows::PartRow part;
+  if (is_available(table)) {
+    auto row = decode_available(entry->row);
+    if (!row) return;
+    for (const Sibling& one : row->siblings) {
+      if (one.tombstone) continue;
+      if (is_heads(table) && parsed(head, one.row)) add_blocks(head.extents(), partition, named);
+      if (!is_heads(table) && parsed(part, one.row))
+        add_blocks(part.part().extents(), partition, named);
+    }
+    return;
+  }
   if (table == TableId::kHeads && parsed(head, entry->row))
     add_blocks(head.extents(), partition, named);
   if (table == TableId::kParts && parsed(part, entry->row))

@@ -28,7 +28,7 @@ class NamedBlocks {
   bool done() const { return table_ == kTables; }
 
  private:
-  static constexpr size_t kTables = 3;
+  static constexpr size_t kTables = 5;
 
   Kv& kv_;
   PartitionId partition_;

@@ -118,6 +118,11 @@ Task<void> Orphans::run(Scope& scope) {
 Task<Result<size_t>> Orphans::sweep(PartitionId home) {
   std::vector<NodeId> all = replica_sets(*topology_.layout(), home).all();
   if (std::find(all.begin(), all.end(), peers_.self()) == all.end()) co_return size_t{0};
+  // A member that is away may keep a hint that names a version (store/available).
+  for (const Member& member : topology_.layout()->current.members) {
+    if (!topology_.alive(member.id))
+      co_return fail(ErrorCode::kUnavailable, "a node is away: what it keeps may name a block");
+  }
   CO_TRY(Suspects left, co_await suspects(home));
   size_t dropped = 0;
   while (!left.empty()) {
@@ -215,7 +220,7 @@ Status Orphans::named_by_garbage(PartitionId home, std::set<VersionId>& names) {
     if (garbage.partition() != home) continue;
     rows::HeadRow head;
     rows::PartRow part;
-    bool is_head = garbage.table() == static_cast<uint32_t>(TableId::kHeads);
+    bool is_head = is_heads(static_cast<TableId>(garbage.table()));
     if (is_head && head.ParseFromString(garbage.row())) add_versions(head.extents(), names);
     if (!is_head && part.ParseFromString(garbage.row())) add_versions(part.part().extents(), names);
   }

@@ -111,6 +111,10 @@ class RowSync final : public PeerHandler {
   };
   const Totals& totals() const { return totals_; }
 
+  // Makes sure that a row that is joined (store/available) is on a quorum while the layout is
+  // joint. Before settle(). May be empty.
+  std::function<Task<Status>(RegisterKey, TimePoint)> spread;
+
   // Ends what runs soon.
   void stop() { stopped_ = true; }
 

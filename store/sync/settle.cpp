@@ -21,6 +21,11 @@ bool majority(const std::vector<NodeId>& set, const std::vector<NodeId>& yes) {
   return 2 * count > set.size();
 }
 
+bool joined(const TableSet& tables, TableId id) {
+  const RegisterTable* table = tables.find(id);
+  return table && table->joins();
+}
+
 }  // namespace
 
 // One replica's list of a range, or its verdict on ranges.
@@ -156,8 +161,13 @@ Task<Status> RowSync::settle_range(Session& session, SettleReport& report, std::
           holders[place].push_back(one.node);
     }
     std::vector<RowMark> open;
-    for (const auto& [place, mark] : highest)
-      if (!mark.committed || !majority(fresh, holders[place])) open.push_back(mark);
+    for (const auto& [place, mark] : highest) {
+      bool settled = mark.committed && majority(fresh, holders[place]);
+      // A row of another rank may know what the highest does not: all that answer are joined.
+      if (joined(registers_.tables(), static_cast<TableId>(place[0])))
+        settled = settled && holders[place].size() == lists.size();
+      if (!settled) open.push_back(mark);
+    }
     report.rows += highest.size();
     uint64_t done = 0;
     for (size_t i = 0; i < open.size(); i += kSettlesAtOnce) {
@@ -183,6 +193,9 @@ Task<void> RowSync::settle_place(Session& session, std::string place, RowMark hi
   if (is_fence(place)) {
     Fence fence{BucketId::from_bytes(key->key).value_or(BucketId{}), highest.rank.seq};
     settled = co_await registers_.fence(session.partition, fence, until);
+  } else if (joined(registers_.tables(), key->table)) {
+    settled = fail(ErrorCode::kUnavailable, "rows of available buckets cannot be spread yet");
+    if (spread) settled = co_await spread(std::move(*key), until);
   } else {
     settled = co_await registers_.settle_key(std::move(*key), below(highest.rank), until);
   }

@@ -15,8 +15,9 @@ STORE = {
     "table": {"meta"},
     "register": {"meta"},
     "block": {"meta"},
-    "objects": {"meta", "table", "register", "block"},
-    "sync": {"meta", "table", "register", "block", "objects"},
+    "available": {"meta", "register"},
+    "objects": {"meta", "table", "register", "block", "available"},
+    "sync": {"meta", "table", "register", "block", "available", "objects"},
 }
 # Of base/, likewise.
 BASE = {

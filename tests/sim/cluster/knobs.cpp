@@ -112,6 +112,10 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
     knobs.changes.push_back(Change::kReplace);
     if (knobs.change_pause_max == Duration(0)) knobs.change_pause_max = std::chrono::seconds(10);
   }
+  bool loses_data = std::any_of(knobs.changes.begin(), knobs.changes.end(), [](Change change) {
+    return change == Change::kRemoveDead || change == Change::kReplace;
+  });
+  knobs.available = SimRng(seed).split("available").chance(0.5) && !loses_data;
   return knobs;
 }
 
@@ -123,7 +127,8 @@ std::string Knobs::describe() const {
   std::string text = fmt::format(
       "{} nodes, {} zones, {} clients x {} operations on {} keys{}; loss {:.2f}, "
       "duplicates {:.2f}, stragglers {:.2f}, delay up to {} us; faults:",
-      nodes, zones, clients, operations, keys, reclaim ? ", reclaim" : "", network.loss,
+      nodes, zones, clients, operations, keys,
+      std::string(reclaim ? ", reclaim" : "") + (available ? ", available" : ""), network.loss,
       network.duplicate, network.straggle,
       std::chrono::duration_cast<microseconds>(network.delay_max).count());
   for (Fault fault : faults) text += fmt::format(" {}", fault_name(fault));

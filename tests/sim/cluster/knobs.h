@@ -68,7 +68,10 @@ struct Knobs {
   std::chrono::seconds reclaim_delay{30};
   Duration resync_every = std::chrono::seconds(20);
   Duration fold_pace{0};  // of each transaction of the metadata store, at most
-  double huge = 0;        // bodies of several blocks; multipart uploads of several parts
+  // Clients of an available bucket, too (available_load.h). Not where a machine's data is lost for
+  // ever: what it took while it was alone goes with it.
+  bool available = false;
+  double huge = 0;  // bodies of several blocks; multipart uploads of several parts
   // ---- what goes wrong
   SimNetworkFaults network;  // all the time: loss, duplication, delay (and so reordering)
   std::vector<Fault> faults;

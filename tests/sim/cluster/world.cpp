@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tests/sim/cluster/available_load.h"
 #include "tests/sim/cluster/client.h"
 #include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/operator.h"
@@ -48,6 +49,8 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
   static const char* kNames[] = {"a", "d/1", "d/2", "d/e/3", "m", "z", "d", "~"};
   for (size_t i = 0; i < knobs.keys; ++i) keys.push_back(kNames[i % std::size(kNames)]);
 }
+
+World::~World() = default;
 
 void World::complain(const std::string& what) {
   if (good_ || trace.prints())
@@ -133,7 +136,11 @@ bool World::form() {
   auto made = loop.run(nodes[0]->now()->objects().create_bucket(
       kSimBucket, "owner", "us-east-1", nodes[0]->now()->clock().after(10s)));
   if (!made) complain("no bucket can be made: " + to_string(made.error()));
-  return made.has_value();
+  if (!made || !knobs.available) return made.has_value();
+  available_ = std::make_unique<AvailableLoad>(*this, rng.split("available"));
+  Status there = loop.run(available_->make_bucket());
+  if (!there) complain("no available bucket can be made: " + to_string(there.error()));
+  return there.has_value();
 }
 
 void World::work(bool with_faults) {
@@ -143,6 +150,7 @@ void World::work(bool with_faults) {
     clients.push_back(std::make_unique<Client>(*this, i, rng.split("client")));
     scope.spawn(clients.back()->run());
   }
+  for (size_t i = 0; available_ && i < knobs.clients; ++i) scope.spawn(available_->run());
   Faults trouble(*this, rng.split("faults"));
   Scope faults;
   if (with_faults) faults.spawn(trouble.run(faults));
@@ -267,9 +275,22 @@ void World::check_idle() {
   }
 }
 
+void World::check_available() {
+  std::string wrong;
+  TimePoint until = loop.after(kConvergeWithin);
+  loop.run(available_->check(wrong));
+  while (!wrong.empty() && loop.now() < until) {
+    loop.run_for(5s);
+    loop.run(available_->check(wrong));
+  }
+  trace.line("available: {} acknowledged, {}", available_->acknowledged(), wrong);
+  if (!wrong.empty()) complain("available bucket: " + wrong);
+}
+
 void World::last_checks() {
   loop.run(look_at_everything());
   if (good_) converge();
+  if (good_ && available_) check_available();
   if (knobs.reclaim && good_) {
     reclaim_all();
     loop.run(look_at_everything());

@@ -24,10 +24,13 @@ struct Counts {
   }
 };
 
+class AvailableLoad;
 class Operator;
 
 class World {
  public:
+  ~World();
+
   // `only`: a fault's name, or empty (knobs.h).
   World(uint64_t seed, const std::string& only, Trace::Print print);
 
@@ -68,6 +71,7 @@ class World {
   bool heal();
   // Waits until the layout is what it was to be.
   void end_changes(const Operator& admin);
+  void check_available();
   void last_checks();
   // Every replica gets what it lacks; the repair ends.
   void converge();
@@ -79,6 +83,7 @@ class World {
   void check_histories();
   void end();
 
+  std::unique_ptr<AvailableLoad> available_;  // nullptr: this seed has none
   bool good_ = true;
 };
 
