@@ -4,12 +4,12 @@
 #include <string>
 
 #include "base/core/codec.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/node_rows.h"
 
 namespace covey {
 namespace {
 
-std::string peers_key() { return std::string(1, static_cast<char>(TableId::kNode)) + "peers"; }
+std::string peers_key() { return node_row_key(kPeersRow); }
 
 }  // namespace
 

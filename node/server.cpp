@@ -10,6 +10,7 @@
 
 #include "base/core/log.h"
 #include "node/known_peers.h"
+#include "node/metadata_place.h"
 #include "node/witness/data_owner.h"
 #include "store/meta/open_kv.h"
 
@@ -50,6 +51,7 @@ Task<Status> Server::start() {
   CO_TRY_STATUS(co_await open_folders());
   CO_TRY(secrets_, load_secrets(config_.secret_file));
   CO_TRY_STATUS(co_await open_identity());
+  keep_identity();
   CO_TRY_STATUS(co_await own_data_dirs(config_, identity_.id, fresh_identity_, *kv_));
   auto rpc = parse_listen(config_.listen_rpc);
   PeersOptions options{loop_, loop_, identity_, secrets_, *rpc};
@@ -68,6 +70,7 @@ Task<Status> Server::start() {
   scope_.spawn(rotation_->run(scope_));
   scope_.spawn(watch_space());
   scope_.spawn(remember_peers());
+  snapshot_scope_.spawn(snapshots_->run(snapshot_scope_));
   co_return Status{};
 }
 
@@ -107,11 +110,25 @@ Task<Status> Server::open_identity() {
 }
 
 Task<Status> Server::open_metadata() {
-  KvOptions options;
-  options.dir = config_.meta_dir;
+  CO_TRY_STATUS(metadata_not_lost(config_));
+  // Before a journal is read: one of another node would be taken for this one's.
+  auto copy = load_identity_copy(identity_copy(config_), secrets_);
+  if (copy && copy->identity.id != identity_.id)
+    co_return fail(
+        ErrorCode::kDenied,
+        fmt::format("{} is of node {} ({}), not of this one: were disks swapped? Put "
+                    "them back, or see docs/operations.md, When metadata is lost",
+                    config_.data_dirs.front(), copy->name, short_name(copy->identity.id)));
+  KvOptions options = kv_options(config_);
   options.fatal = disk_failed;
+  options.may_archive = [this] { return !snapshots_ || snapshots_->may_archive(); };
   CO_TRY(kv_, co_await open_local_kv(std::move(options), runtime_));
   recovered_ = kv_->durable_sequence();
+  SnapshotSettings settings;
+  settings.interval = config_.snapshot_interval;
+  MetaFolders folders(config_.data_dirs.front());
+  snapshots_ = std::make_unique<Snapshots>(runtime_, *kv_, std::move(folders), settings);
+  CO_TRY_STATUS(co_await snapshots_->open());
   CO_TRY(boot_, co_await count_start(*kv_));
   CO_TRY(known_peers_, load_known_peers(*kv_));
   if (last_rebirth_)
@@ -153,6 +170,12 @@ void Server::give_up_identity(const std::string& why) {
   log_warn("this node starts again, under a new id, to be refilled by the others");
   reborn_ = true;
   ::kill(::getpid(), SIGTERM);  // the same way out as any other stop
+}
+
+// For a rebuild of the whole cluster; on a full disk the node must start all the same.
+void Server::keep_identity() const {
+  Status kept = save_identity_copy(identity_copy(config_), identity_, secrets_, config_.name);
+  if (!kept) log_warn("{}: a rebuild could not give this node its id back", kept.error().message);
 }
 
 MemberMeta Server::gossip_meta() const {
@@ -213,7 +236,8 @@ Task<void> Server::answer_fallback(NodeId node, uint32_t sequence) {
 Task<Status> Server::open_cluster() {
   ClusterOptions options;
   options.meta = gossip_meta();
-  options.has_seeds = !config_.seeds.empty() || last_rebirth_.has_value();
+  // A node that knows others never founds a cluster, also when its own rows are lost.
+  options.has_seeds = !config_.seeds.empty() || !known_peers_.empty() || last_rebirth_.has_value();
   options.may_vote = [this] { return witness_->cleared(); };
   options.auto_layout = config_.auto_layout;
   options.reach = [this](NodeId node, Address address) {
@@ -248,6 +272,7 @@ Status Server::start_admin() {
   deps.scrub = &storage_->scrub();
   deps.block_repair = &storage_->block_repair();
   deps.conflicts = &storage_->conflicts();
+  deps.snapshots = snapshots_.get();
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this](std::chrono::seconds valid) { return invitation(valid); };
@@ -423,6 +448,9 @@ std::vector<std::string> Server::notes() const {
   if (std::string line = rotation_line(); !line.empty()) notes.push_back(std::move(line));
   if (std::string line = layout_admin_->change_line(); !line.empty())
     notes.push_back(std::move(line));
+  Snapshots::Progress snapshots = snapshots_->progress();
+  if (!snapshots.trouble.empty())
+    notes.push_back("metadata of this node is not kept for a rebuild: " + snapshots.trouble);
   for (const Cluster::Candidate& candidate : cluster_->candidates())
     notes.push_back(
         fmt::format("node {} is no member: {}", candidate.gossip.meta.name, candidate.waits));
@@ -449,6 +477,7 @@ PartitionHealth Server::partition_health() const {
 Task<void> Server::stop() {
   scope_.request_stop();
   if (witness_) witness_->request_stop();
+  snapshot_scope_.request_stop();
   TimePoint deadline = loop_.after(kDrainWithin);
   log_debug("stopping: requests");
   if (s3_http_) co_await s3_http_->stop(deadline);
@@ -471,6 +500,8 @@ Task<void> Server::stop() {
   if (kv_) {
     auto folded = co_await kv_->fold();
     if (!folded) log_warn("the journal was not folded: {}", folded.error().message);
+    co_await kv_->close();  // cancels a snapshot
+    co_await snapshot_scope_.join();
   }
 }
 

@@ -19,6 +19,7 @@
 #include "node/witness/witness.h"
 #include "s3gw/http/server.h"
 #include "s3gw/ops/gateway.h"
+#include "store/meta/snapshots.h"
 
 namespace covey {
 
@@ -47,6 +48,7 @@ class Server {
   Task<Status> open_metadata();
   void open_witness();
   void give_up_identity(const std::string& why);
+  void keep_identity() const;
   Status start_gossip();
   Task<Status> open_cluster();
   Status start_admin();
@@ -94,6 +96,7 @@ class Server {
 
   // In the order of their making; destroyed the other way round.
   std::unique_ptr<Kv> kv_;
+  std::unique_ptr<Snapshots> snapshots_;
   std::unique_ptr<GrpcPeers> peers_;
   std::unique_ptr<Witness> witness_;  // what everybody calls others through
   GossipThread gossip_;
@@ -108,7 +111,7 @@ class Server {
   std::unique_ptr<Gateway> gateway_;
   std::unique_ptr<MemoryGuard> guard_;
   std::unique_ptr<HttpServer> s3_http_, admin_http_, metrics_http_;
-  Scope scope_;
+  Scope scope_, snapshot_scope_;
   bool peers_started_ = false, cluster_started_ = false;
 };
 

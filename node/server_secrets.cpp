@@ -16,6 +16,7 @@ void Server::open_rotation() {
 
 Status Server::use_secrets(const SecretRing& secrets) {
   secrets_ = secrets;
+  keep_identity();
   std::vector<std::string> raw = raw_secrets(secrets);
   storage_->users().use_secrets(raw);
   gossip_.gossip().set_secrets(std::move(raw));

@@ -1,7 +1,7 @@
 #include "node/storage.h"
 
 #include "base/core/codec.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/node_rows.h"
 
 namespace covey {
 namespace {
@@ -12,7 +12,7 @@ constexpr int kOrphanDelays = 6;
 }  // namespace
 
 Task<Result<uint64_t>> count_start(Kv& kv) {
-  std::string key = std::string(1, static_cast<char>(TableId::kNode)) + "starts";
+  std::string key = node_row_key(kStartsRow);
   CO_TRY(auto stored, kv.get(key));
   uint64_t starts = 0;
   if (stored) {

@@ -41,6 +41,7 @@ HttpResponse error_reply(const Error& error) {
     case ErrorCode::kTimeout:
     case ErrorCode::kUnknownOutcome:
     case ErrorCode::kOverloaded: status = 503; break;
+    case ErrorCode::kNoSpace: status = 507; break;
     default: break;
   }
   Json json;
@@ -236,6 +237,7 @@ Task<HttpResponse> Admin::handle(HttpRequest& request) {
     if (path[1] == "keys") co_return co_await keys(method, path[2], std::move(*body));
     if (path[1] == "buckets")
       co_return co_await buckets(method, path[2], path[3], std::move(*body));
+    if (path[1] == "snapshots") co_return snapshots(method);
     if (path[1] == "repair") co_return repair(method, path[2]);
     if (path[1] == "layout") co_return co_await layout(method, path[2], std::move(*body));
     if (path[1] == "nodes") co_return co_await nodes(method, path[2], path[3]);
@@ -351,6 +353,27 @@ Task<HttpResponse> Admin::status() {
   json["nodes"] = Json::array();
   for (const NodeView& node : nodes) json["nodes"].push_back(to_json(node, self));
   co_return reply(200, json);
+}
+
+// What this node keeps for a rebuild of its metadata; POST begins a snapshot.
+HttpResponse Admin::snapshots(std::string method) {
+  if (!deps_.snapshots) return not_started("the metadata store");
+  if (method == "POST") deps_.snapshots->ask();
+  Snapshots::Progress progress = deps_.snapshots->progress();
+  Json json;
+  json["covered"] = progress.covered, json["running"] = progress.running;
+  json["journal_bytes"] = progress.journal_bytes;
+  json["attempts"] = progress.attempts;
+  json["trouble"] = progress.trouble;
+  json["snapshots"] = Json::array();
+  const int64_t now = deps_.runtime.clock.wall_now().ms;
+  for (const SnapshotFile& file : progress.kept)
+    json["snapshots"].push_back({{"name", file.name},
+                                 {"made_ms", file.covers.made_ms},
+                                 {"age_ms", std::max<int64_t>(0, now - file.covers.made_ms)},
+                                 {"bytes", file.covers.bytes},
+                                 {"sequence", file.covers.sequence}});
+  return reply(200, json);
 }
 
 // This node's own scrub and repairs.

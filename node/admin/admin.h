@@ -16,6 +16,7 @@
 #include "s3gw/http/http.h"
 #include "store/available/conflict_log.h"
 #include "store/block/blocks.h"
+#include "store/meta/snapshots.h"
 #include "store/objects/objects.h"
 #include "store/objects/users.h"
 #include "store/sync/scrub.h"
@@ -37,6 +38,7 @@ struct AdminDeps {
   Scrub* scrub = nullptr;
   const BlockRepair* block_repair = nullptr;
   const ConflictLog* conflicts = nullptr;
+  Snapshots* snapshots = nullptr;
   std::function<std::vector<NodeView>()> nodes;     // what gossip knows
   std::function<std::vector<std::string>()> notes;  // what else to tell in status
   // A token for `covey join`. Errors: kUnavailable (the secret is being rotated).
@@ -96,6 +98,7 @@ class Admin final : public HttpHandler, public PeerHandler {
   Task<HttpResponse> secret(std::string method, std::string body);
   HttpResponse invite(std::string method, std::string body) const;
   HttpResponse show_layout() const;
+  HttpResponse snapshots(std::string method);
   HttpResponse repair(std::string method, std::string action);
   HttpResponse metrics() const;
   HttpResponse health() const;

@@ -52,6 +52,14 @@ HttpResponse Admin::metrics() const {
     gauge(out, "partitions_behind", static_cast<double>(behind.partitions));
     gauge(out, "rows_behind", static_cast<double>(behind.rows));
   }
+  if (deps_.snapshots) {
+    Snapshots::Progress kept = deps_.snapshots->progress();
+    gauge(out, "metadata_rebuildable", kept.covered ? 1 : 0);
+    gauge(out, "metadata_snapshots", static_cast<double>(kept.kept.size()));
+    gauge(out, "metadata_archived_journal_bytes", static_cast<double>(kept.journal_bytes));
+    if (auto age = deps_.snapshots->age_ms())
+      gauge(out, "metadata_snapshot_age_seconds", static_cast<double>(*age) / 1000);
+  }
   auto layout = deps_.topology ? deps_.topology->layout() : nullptr;
   if (layout) {
     size_t alive = 0;

@@ -30,6 +30,7 @@ class Grammar {
   }
   CLI::App app{"Covey: S3 storage on a few small machines, without a master.", "covey"};
   CLI::App* serve = nullptr;
+  CLI::App* rebuild = nullptr;
 
  private:
   CLI::App* add(CLI::App& parent, const char* name, const char* help, Run run,
@@ -99,6 +100,7 @@ class Grammar {
         add(node, "check", "is it safe to unplug this box? 0 when it is", run_node_check));
     check->add_option("node", options_.node, "its name or id")->required();
     repair();
+    meta();
     layout();
     secret();
   }
@@ -113,6 +115,26 @@ class Grammar {
     rotate->add_flag("--no-wait", options_.no_wait, "return when it has begun");
     with_json(add(secret, "status", "whether one is under way and whom it waits for; 0: none",
                   run_secret_status));
+  }
+
+  void meta() {
+    CLI::App& meta = group("meta", "this node's metadata: copies of it, and rebuilding it");
+    CLI::App* snapshot = with_json(
+        add(meta, "snapshot", "copy it to the first data directory now, verified; 0 when done",
+            run_meta_snapshot));
+    snapshot->add_flag("--list", options_.list, "only show what is kept; 0 when it suffices");
+    rebuild = add(meta, "rebuild", "make it again from the data directories; the node is stopped",
+                  nullptr, "covey meta rebuild --node && covey serve");
+    RebuildWish& wish = options_.rebuild;
+    CLI::Option* node = rebuild->add_flag(
+        "--node", wish.node, "the other nodes are well: take this one's place under a new id");
+    CLI::Option* cluster =
+        rebuild->add_flag("--cluster", wish.cluster,
+                          "most nodes lost their metadata: bring this one's back as it was");
+    node->excludes(cluster);
+    rebuild->add_flag("--replace", wish.replace, "move metadata that is there out of the way");
+    rebuild->add_flag("--accept-loss", wish.accept_loss,
+                      "with --cluster: go on although something acknowledged may be missing");
   }
 
   void repair() {
@@ -223,7 +245,7 @@ Json request(const CliOptions& options, const std::string& method, const std::st
   return std::move(reply->json);
 }
 
-int run_cli(int argc, char** argv, const std::function<int(const Config&)>& serve) {
+int run_cli(int argc, char** argv, const LocalCommands& local) {
   try {
     CliOptions options;
     int code = kExitOk;
@@ -233,13 +255,18 @@ int run_cli(int argc, char** argv, const std::function<int(const Config&)>& serv
     } catch (const CLI::ParseError& error) {
       return grammar.app.exit(error) == 0 ? kExitOk : kExitUsage;
     }
-    if (!grammar.serve->parsed()) return code;
+    bool rebuild = grammar.rebuild->parsed();
+    if (!grammar.serve->parsed() && !rebuild) return code;
+    if (rebuild && options.rebuild.node == options.rebuild.cluster) {
+      fmt::print(stderr, "say --node or --cluster; see covey meta rebuild --help\n");
+      return kExitUsage;
+    }
     auto config = load_config(find_config(options.config));
     if (!config) {
       fmt::print(stderr, "{}\n", config.error().message);
       return kExitUsage;
     }
-    return serve(*config);
+    return rebuild ? local.rebuild(*config, options.rebuild) : local.serve(*config);
   } catch (const std::exception& error) {
     fmt::print(stderr, "covey: {}\n", error.what());
     return kExitFailed;

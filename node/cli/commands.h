@@ -30,6 +30,9 @@ struct CliOptions {
   std::string node;
   std::vector<std::string> remove, add;
   bool no_wait = false;
+  // meta
+  bool list = false;
+  RebuildWish rebuild;
 };
 
 // Text for people in columns, each as wide as its widest cell.
@@ -62,6 +65,7 @@ int run_layout(const CliOptions& options);
 int run_layout_plan(const CliOptions& options);
 int run_layout_apply(const CliOptions& options);
 int run_layout_revert(const CliOptions& options);
+int run_meta_snapshot(const CliOptions& options);
 int run_repair_status(const CliOptions& options);
 int run_repair_start(const CliOptions& options);
 int run_repair_pause(const CliOptions& options);

@@ -26,6 +26,8 @@ struct Config {
   uint64_t capacity_bytes = 0;  // 0: the size of the file systems of data_dirs
   std::string meta_dir = "meta";
   std::vector<std::string> data_dirs = {"data"};
+  // "data": the journal stands in the first of data_dirs, "meta": in meta_dir.
+  std::string journal = "data";
   std::string secret_file = "secret";
   std::vector<std::string> seeds;  // gossip addresses, host:port
   bool auto_layout = true;
@@ -46,6 +48,7 @@ struct Config {
   std::chrono::seconds upload_expiry = std::chrono::hours(24 * 7);
   std::chrono::seconds reclaim_delay = std::chrono::minutes(10);
   std::chrono::seconds scrub_interval = std::chrono::hours(24 * 7);
+  std::chrono::seconds snapshot_interval = std::chrono::hours(24);
 
   std::string admin_socket() const { return meta_dir + "/admin.sock"; }
   std::string identity_file() const { return meta_dir + "/identity.key"; }

@@ -36,6 +36,10 @@ std::string config_template(const ChosenSettings& c) {
   out += line("meta_dir", c.meta_dir, "meta");
   out += c.data_dir.empty() ? "#data_dirs = [\"data\"]\n"
                             : fmt::format("data_dirs = [\"{}\"]\n", c.data_dir);
+  out +=
+      "# Where the journal of acknowledged writes stands: \"data\", in the first of data_dirs, so "
+      "that the\n# data directories alone bring everything back; or \"meta\", when only meta_dir "
+      "is fast.\n#journal = \"data\"\n";
   out += "# The secret that all nodes share. Whoever has it is a member.\n";
   out += line("secret_file", c.secret_file, "secret");
   out +=
@@ -62,6 +66,8 @@ std::string config_template(const ChosenSettings& c) {
       "#upload_expiry = \"7d\"\n"
       "# How long replaced data is kept for readers under way.\n#reclaim_delay = \"10m\"\n"
       "# Every block is read and verified once in this time.\n#scrub_interval = \"7d\"\n"
+      "# How often the metadata is copied to the first of data_dirs.\n"
+      "#snapshot_interval = \"24h\"\n"
       "# Above this much memory new requests are told to slow down.\n"
       "#memory_cap = \"256MiB\"\n";
   return out;

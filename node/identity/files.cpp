@@ -12,6 +12,7 @@
 #include "base/core/check.h"
 #include "node/identity/identity.h"
 #include "node/identity/private_file.h"
+#include "node/identity/sealed_identity.h"
 #include "node/identity/secrets.h"
 
 namespace covey {
@@ -175,6 +176,32 @@ Result<NodeIdentity> load_or_create_identity(const std::string& path) {
                     " must hold this node's key as 64 hexadecimal digits; restore it from a "
                     "backup, or remove it together with the metadata to start as a new node");
   return identity_from_seed(seed->bytes);
+}
+
+Status save_identity(const std::string& path, const NodeIdentity& identity) {
+  return write_private(path, hex_encode(as_text(identity.seed)) + "\n");
+}
+
+Status save_identity_copy(const std::string& path, const NodeIdentity& identity,
+                          const SecretRing& secrets, const std::string& name) {
+  SecretRing only(secrets.use);
+  auto there = load_identity_copy(path, only);
+  if (there && there->identity.id == identity.id && there->name == name) return {};
+  const ClusterSecret random = ClusterSecret::random();
+  std::string_view nonce = as_text(random.bytes).substr(0, kSealNonceBytes);
+  return replace_private(path, seal_identity(identity, secrets.use, name, nonce));
+}
+
+Result<IdentityCopy> load_identity_copy(const std::string& path, const SecretRing& secrets) {
+  TRY(std::string text, read_private(path));
+  Result<IdentityCopy> copy = fail(ErrorCode::kCorrupt);
+  for (const ClusterSecret& secret : secrets.accepted()) {
+    copy = open_identity(text, secret);
+    if (copy) break;
+  }
+  if (!copy) return fail(copy.error().code, path + " " + copy.error().message);
+  TRY(copy->identity, identity_from_seed(copy->identity.seed));
+  return std::move(*copy);
 }
 
 std::string tls_name(const NodeId& id) {

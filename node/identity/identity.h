@@ -48,6 +48,23 @@ NodeIdentity new_identity();
 // kDenied, kIo.
 Result<NodeIdentity> load_or_create_identity(const std::string& path);
 
+struct SecretRing;  // secrets.h
+
+// A copy of the node's key in a data directory, sealed under the cluster secret, for a rebuild of
+// the metadata (docs/formats/snapshot.md). Written only if what is there says something else.
+// Errors: kNoSpace, kIo.
+Status save_identity_copy(const std::string& path, const NodeIdentity& identity,
+                          const SecretRing& secrets, const std::string& name);
+struct IdentityCopy {
+  NodeIdentity identity;
+  std::string name;
+};
+// Errors: kNotFound, kCorrupt (damaged, or sealed under another secret), kInvalid (a format of the
+// future), kIo.
+Result<IdentityCopy> load_identity_copy(const std::string& path, const SecretRing& secrets);
+// Writes a node's key to a file that is not there yet. Errors: kAlreadyExists, kIo.
+Status save_identity(const std::string& path, const NodeIdentity& identity);
+
 // PEM texts for TLS in both directions. Certificates are valid from 1970 to 2120: a board without a
 // clock must be able to join.
 using CaKey = std::array<uint8_t, 32>;  // the public half
@@ -57,7 +74,6 @@ struct TlsMaterial {
   std::string private_key;
   std::vector<CaKey> ca_keys;  // of the certificates, in their order
 };
-struct SecretRing;
 struct Validity {
   int64_t from_s = 0, until_s = 4733510400;  // 1970-01-01, 2120-01-01
 };

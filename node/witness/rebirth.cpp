@@ -12,6 +12,7 @@
 
 #include "base/core/log.h"
 #include "node/witness/data_owner.h"
+#include "store/meta/snapshots.h"
 
 namespace covey {
 namespace {
@@ -124,6 +125,11 @@ Status finish_rebirth(const Config& config) {
   }
   for (const std::string& dir : config.data_dirs) {
     TRY_STATUS(release_data_dir(dir));
+    // The journal and what a rebuild would need are the old identity's, too.
+    std::string top = MetaFolders(dir).top, away = dir + "/metadata.aside." + plan->aside;
+    if (!fs::exists(top, error)) continue;
+    if (::rename(top.c_str(), away.c_str()) != 0) return failed("move away", top);
+    TRY_STATUS(sync_folder(dir));
   }
   TRY_STATUS(sync_folder(to));
   TRY_STATUS(sync_folder(aside));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -52,8 +53,14 @@ class FoldTarget {
   virtual bool room_for_repair() const { return true; }
   // Looks again whether there is room.
   virtual Task<void> make_room() { co_return; }
-  // A consistent copy into the folder `path`. REQUIRES: no fold is under way.
-  virtual Task<Status> snapshot(std::string path) = 0;
+  // A cursor that may live long: what it shows is the moment of its making, whatever is folded
+  // meanwhile. Made and destroyed on the loop, used within aside() only. REQUIRES: no fold is under
+  // way, and there is no other.
+  virtual std::unique_ptr<FoldCursor> long_cursor() = 0;
+  // Runs `work` where it may block.
+  virtual Task<void> aside(std::function<void()> work) = 0;
+  // The long cursor must be destroyed soon: a fold waits for it.
+  virtual bool wants_cursors_back() const { return false; }
 };
 
 }  // namespace covey

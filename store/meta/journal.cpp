@@ -26,7 +26,7 @@ Task<Status> Journal::make_spare() {
     CO_TRY_STATUS(co_await disk_.sync_dir(options_.dir));
   }
   JournalFile spare;
-  spare.name = std::move(name);
+  spare.path = path(name);
   spare.file = std::move(file);
   spares_.push_back(std::move(spare));
   co_return Status();
@@ -34,7 +34,7 @@ Task<Status> Journal::make_spare() {
 
 bool Journal::wants_spare() const {
   return spares_.size() < options_.spares_wanted &&
-         spares_.size() + closed_.size() + 1 < options_.files_max;
+         spares_.size() + closed_.size() + retired_.size() + 1 < options_.files_max;
 }
 
 Task<Status> Journal::advance() {
@@ -47,7 +47,10 @@ Task<Status> Journal::advance() {
   std::vector<Blob> pieces;
   pieces.push_back(Blob::own(encode_journal_header(next->header)));
   CO_TRY_STATUS(co_await next->file->write_sync(0, std::move(pieces)));
-  if (current_) closed_.push_back(std::move(*current_));
+  if (current_) {
+    current_->used = end_;
+    closed_.push_back(std::move(*current_));
+  }
   last_generation_ = next->header.generation;
   current_ = std::move(next);
   end_ = kJournalHeaderBytes;
@@ -74,16 +77,21 @@ Task<Status> Journal::append(std::string record, uint64_t first_sequence, uint32
   co_return Status();
 }
 
+uint64_t Journal::held_bytes() const {
+  uint64_t files = 0;
+  for (const JournalFile& file : closed_) files += file.header.generation >= released_before_;
+  return files * options_.file_bytes + end_;
+}
+
 void Journal::release_before(uint64_t generation) {
-  while (!closed_.empty() && closed_.front().header.generation < generation) {
-    spares_.push_back(std::move(closed_.front()));
-    closed_.erase(closed_.begin());
-  }
+  released_before_ = std::max(released_before_, generation);
+  recycle();
 }
 
 Task<Status> Journal::start() {
   for (JournalFile& file : closed_) {
     if (SEEDED_BUG("meta-replayed-unsynced")) break;
+    if (options_.keep_all) break;  // another process will, or the node that is rebuilt
     // What was replayed may stand in the page cache only, left there by a process that died or
     // whose sync failed: the kernel takes such pages for clean, so that only writing them again,
     // not another sync, makes them durable.

@@ -81,6 +81,19 @@ class KvIterator {
   virtual Status status() const = 0;  // kCorrupt, kIo
 };
 
+// What a snapshot covers: all up to `sequence`; what follows stands in journals of this generation
+// and later ones.
+struct KvSnapshot {
+  uint64_t sequence = 0, generation = 0;
+  uint64_t rows = 0, bytes = 0;
+  int64_t made_ms = 0;  // since 1970
+};
+
+struct KvJournalState {
+  uint64_t first_unarchived = 0;  // generation: those before it have a copy, or were skipped
+  uint64_t after_skipped = 0;     // those before it may lack a copy; 0: none was skipped
+};
+
 class Kv {
  public:
   virtual ~Kv() = default;
@@ -114,9 +127,11 @@ class Kv {
   // Everything visible so far is in LMDB when it completes. For snapshots, clean shutdown and
   // tests.
   virtual Task<Status> fold() = 0;
-  // A consistent copy of LMDB made while serving, with the journal position it covers, into an
-  // empty folder.
-  virtual Task<Status> snapshot(std::string path) = 0;
+  // Writes a consistent copy of all rows to the file `path` (snapshot_file.h) while serving, at
+  // most so fast, and reads it back before it bears that name. Errors: kCorrupt (a row is damaged),
+  // kNoSpace, kOverloaded (try again), kIo.
+  virtual Task<Result<KvSnapshot>> snapshot(std::string path, uint64_t bytes_per_second) = 0;
+  virtual KvJournalState journal_state() const { return {}; }
 
   // Waits for background work; afterwards the store may be destroyed. Writes that were awaited are
   // durable already; call fold() before for a fast next start. REQUIRES: no write is under way.

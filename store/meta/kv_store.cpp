@@ -22,7 +22,12 @@ size_t reserve_table_bytes(WriteBatch::Share share) {
 
 JournalOptions journal_options(const KvOptions& options) {
   JournalOptions out;
-  out.dir = options.dir + "/journal";
+  out.dir = options.journal_dir.empty() ? options.dir + "/journal" : options.journal_dir;
+  out.other_dirs = options.other_journal_dirs;
+  out.archive_dir = options.archive_dir;
+  out.keep_all = options.keep_journals;
+  out.until_damage = options.damage != nullptr;
+  out.first_sequence = options.first_sequence;
   out.file_bytes = options.journal_file_bytes;
   out.files_max = options.journal_files_max;
   return out;
@@ -67,13 +72,16 @@ Task<Status> KvStore::open() {
     std::shared_ptr<const MemTable> table = std::exchange(active_, std::make_shared<MemTable>());
     CO_TRY_STATUS(co_await target_.fold(std::move(table), covered));
     journal_.release_before(covered.generation);
+    co_await archive_closed();
   }
+  if (options_.damage) *options_.damage = journal_.damage();
   CO_TRY_STATUS(co_await journal_.start());
   Status folded = co_await fold_once();
   // A full disk still serves reads and deletes: the replayed rows stay in the table.
   if (!folded && !folded.is(ErrorCode::kNoSpace)) co_return folded;
   co_await refill_spares();
   if (failed_) co_return fail(failed_->code, failed_->message);
+  start_archiving();
   co_return Status();
 }
 
@@ -261,6 +269,7 @@ Task<void> KvStore::commit_groups() {
     durable_ = last;
     if (!no_space_) start_refill();
     post_relief();
+    start_archiving();
     // The next group starts first; then those who waited for this one go on.
     post_wake();
   }
@@ -313,7 +322,39 @@ void KvStore::start_refill() {
   scope_.spawn(refill_spares());
 }
 
+void KvStore::start_archiving() {
+  if (archiving_ || failed_ || !journal_.wants_archiving()) return;
+  archiving_ = true;
+  scope_.spawn(archive_closed());
+}
+
+// A file that cannot be copied is used again all the same: rebuilds then need a newer snapshot.
+Task<void> KvStore::archive_closed() {
+  archiving_ = true;
+  co_await runtime_.loop.yield();
+  while (journal_.wants_archiving() && !failed_) {
+    bool allowed = !options_.may_archive || options_.may_archive();
+    Status kept = fail(ErrorCode::kNoSpace, "the data disk is short of space");
+    if (allowed) kept = co_await journal_.archive_next();
+    bool skip = !kept && !kept.is(ErrorCode::kIo);
+    if (skip) {
+      if (!std::exchange(skip_told_, true))
+        log_warn("a closed metadata journal is not kept for rebuilds: {}", kept.error().message);
+      journal_.skip_archiving();
+    } else if (!kept) {
+      stop_for_good(kept.error());
+    } else {
+      skip_told_ = false;
+    }
+    post_relief();
+    start_refill();
+  }
+  co_await journal_.remove_foreign();
+  archiving_ = false;
+}
+
 Task<void> KvStore::refill_spares() {
+  co_await journal_.remove_foreign();
   while (journal_.wants_spare() && !failed_) {
     Status made = co_await journal_.make_spare();
     no_space_ = made.is(ErrorCode::kNoSpace);

@@ -39,7 +39,10 @@ class KvStore : public Kv {
   KvVersion visible_version() const override { return visible_; }
   uint64_t durable_sequence() const override { return durable_; }
   Task<Status> fold() override;
-  Task<Status> snapshot(std::string path) override;
+  Task<Result<KvSnapshot>> snapshot(std::string path, uint64_t bytes_per_second) override;
+  KvJournalState journal_state() const override {
+    return {journal_.first_unarchived(), journal_.after_skipped()};
+  }
   Task<void> close() override;
 
  private:
@@ -71,6 +74,9 @@ class KvStore : public Kv {
   void look_for_room();
   Task<void> make_room();
   Task<void> refill_spares();
+  void start_archiving();
+  Task<void> archive_closed();
+  Task<Result<KvSnapshot>> snapshot_now(std::string path, uint64_t bytes_per_second);
   void stop_for_good(const Error& error);
 
   KvOptions options_;
@@ -94,13 +100,15 @@ class KvStore : public Kv {
   bool committing_ = false;
   bool fold_running_ = false;
   bool spares_running_ = false;
+  bool archiving_ = false, skip_told_ = false;
+  bool snapshotting_ = false, closing_ = false;
   bool room_running_ = false, room_told_ = false;
   bool wake_posted_ = false, relief_posted_ = false;
   bool no_space_ = false;       // the journal could not grow
   bool fold_no_space_ = false;  // the target could not
   std::optional<Error> failed_;
   Scope scope_;
-  Event fold_ended_;
+  Event fold_ended_, snapshot_ended_;
   Event relieved_;
   size_t relief_waiters_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

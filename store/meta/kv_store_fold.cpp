@@ -5,6 +5,7 @@
 #include "base/core/log.h"
 #include "base/core/seeded_bug.h"
 #include "store/meta/kv_store.h"
+#include "store/meta/snapshot_file.h"
 
 namespace covey {
 namespace {
@@ -84,18 +85,30 @@ Task<Status> KvStore::fold() {
   co_return co_await durable(wanted);
 }
 
-Task<Status> KvStore::snapshot(std::string path) {
+Task<Result<KvSnapshot>> KvStore::snapshot(std::string path, uint64_t bytes_per_second) {
+  if (snapshotting_ || closing_)
+    co_return fail(ErrorCode::kOverloaded, "another snapshot is being made: wait for it");
+  snapshotting_ = true;
+  auto done = co_await snapshot_now(std::move(path), bytes_per_second);
+  snapshotting_ = false;
+  snapshot_ended_.set();
+  co_return std::move(done);
+}
+
+Task<Result<KvSnapshot>> KvStore::snapshot_now(std::string path, uint64_t bytes_per_second) {
   CO_TRY_STATUS(co_await fold());
-  while (fold_running_) {
+  while (fold_running_) {  // so that position and rows are of one fold; later ones do no harm
     fold_ended_.reset();
     co_await fold_ended_.wait();
   }
   if (failed_) co_return fail(failed_->code, failed_->message);
-  fold_running_ = true;  // no fold may run beside the copy
-  Status copied = co_await target_.snapshot(std::move(path));
-  fold_running_ = false;
-  fold_ended_.set();
-  co_return copied;
+  CO_TRY(std::optional<FoldPosition> position, target_.position());
+  KvSnapshot snapshot;
+  if (position) snapshot.sequence = position->sequence, snapshot.generation = position->generation;
+  snapshot.made_ms = runtime_.clock.wall_now().ms;
+  SnapshotSource source{target_, target_.long_cursor(), closing_};
+  co_return co_await write_snapshot(runtime_.disk, runtime_.clock, std::move(source), snapshot,
+                                    std::move(path), bytes_per_second);
 }
 
 void KvStore::stop_for_good(const Error& error) {
@@ -108,6 +121,11 @@ void KvStore::stop_for_good(const Error& error) {
 }
 
 Task<void> KvStore::close() {
+  closing_ = true;
+  while (snapshotting_) {
+    snapshot_ended_.reset();
+    co_await snapshot_ended_.wait();
+  }
   co_await scope_.join();
   while (fold_running_) {
     fold_ended_.reset();

@@ -1,6 +1,7 @@
 // LmdbCursor: rows of an Lmdb in the order of the full keys, long ones put together again.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,10 +13,13 @@ namespace covey {
 
 class LmdbCursor final : public FoldCursor {
  public:
-  LmdbCursor(Lmdb& lmdb, LmdbReader reader) : lmdb_(lmdb), reader_(reader) {}
+  // `gone` is called when it is destroyed.
+  LmdbCursor(Lmdb& lmdb, LmdbReader reader, std::function<void()> gone = {})
+      : lmdb_(lmdb), reader_(reader), gone_(std::move(gone)) {}
   LmdbCursor(Lmdb& lmdb, Error error) : lmdb_(lmdb), error_(std::move(error)) {}
   ~LmdbCursor() override {
     if (reader_.txn) lmdb_.release(reader_);
+    if (gone_) gone_();
   }
 
   void seek(std::string_view key) override;
@@ -37,6 +41,7 @@ class LmdbCursor final : public FoldCursor {
 
   Lmdb& lmdb_;
   LmdbReader reader_;
+  std::function<void()> gone_;
   std::optional<Error> error_;
   size_t level_ = 0;
   MDB_val at_{}, data_{};               // of the cursor of level_

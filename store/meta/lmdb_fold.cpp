@@ -4,11 +4,12 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
+#include "base/core/check.h"
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "store/meta/lmdb_cursor.h"
 #include "store/meta/lmdb_row.h"
 #include "store/meta/lmdb_target.h"
 
@@ -171,7 +172,14 @@ Task<Status> Lmdb::fold(std::shared_ptr<const MemTable> table, FoldPosition posi
     };
     rc = co_await writer_.run(std::move(work));
     if (rc != MDB_MAP_FULL) break;
-    // On the loop thread: no read transaction is active and no write is under way.
+    // On the loop thread: no write is under way, and no read transaction once the long cursor is
+    // gone.
+    growing_ = true;
+    while (long_cursor_) {
+      long_gone_.reset();
+      co_await long_gone_.wait();
+    }
+    growing_ = false;
     options_.map_bytes *= 2;
     log_info("growing the metadata map to {} MiB", options_.map_bytes / kMiB);
     int grown = mdb_env_set_mapsize(env_, options_.map_bytes);
@@ -188,17 +196,26 @@ Task<void> Lmdb::make_room() {
   (void)co_await writer_.run(std::move(work));
 }
 
-Task<Status> Lmdb::snapshot(std::string path) {
-  auto work = [this, path = std::move(path)]() -> Status {
-    std::error_code error;
-    std::filesystem::create_directories(path, error);
-    if (error) return fail(ErrorCode::kIo, "cannot make " + path + ": " + error.message());
-    std::string file = path + "/meta.mdb";
-    if (std::filesystem::exists(file))
-      return fail(ErrorCode::kAlreadyExists, file + " exists; name an empty folder");
-    return lmdb_error(mdb_env_copy2(env_, file.c_str(), MDB_CP_COMPACT), "copying");
+std::unique_ptr<FoldCursor> Lmdb::long_cursor() {
+  CHECK(!long_cursor_);
+  auto reader = acquire();
+  if (!reader) return std::make_unique<LmdbCursor>(*this, reader.error());
+  long_cursor_ = true;
+  std::function<void()> gone = [this] { long_cursor_gone(); };
+  return std::make_unique<LmdbCursor>(*this, *reader, std::move(gone));
+}
+
+void Lmdb::long_cursor_gone() {
+  long_cursor_ = false;
+  long_gone_.set();
+}
+
+Task<void> Lmdb::aside(std::function<void()> work) {
+  auto job = [work = std::move(work)] {
+    work();
+    return true;
   };
-  co_return co_await writer_.run(std::move(work));
+  (void)co_await writer_.run(std::move(job));
 }
 
 }  // namespace covey

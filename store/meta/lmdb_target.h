@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/async/event.h"
 #include "base/async/loop.h"
 #include "base/core/limits.h"
 #include "store/meta/fold_target.h"
@@ -52,7 +53,9 @@ class Lmdb : public FoldTarget {
   bool roomy() const override { return space_->roomy(); }
   bool room_for_repair() const override { return space_->room_for_repair(); }
   Task<void> make_room() override;
-  Task<Status> snapshot(std::string path) override;
+  std::unique_ptr<FoldCursor> long_cursor() override;
+  Task<void> aside(std::function<void()> work) override;
+  bool wants_cursors_back() const override { return growing_; }
 
   // Reads every row and compares the numbers with what LMDB counts: finds pages that lost rows,
   // which look-ups cannot see. Blocks; for scrub on the writer's thread and for tests.
@@ -61,6 +64,7 @@ class Lmdb : public FoldTarget {
  private:
   friend class LmdbCursor;
   Lmdb(std::string file, LmdbOptions options, Pool& writer);
+  void long_cursor_gone();
   Status open_env();
   Status create_file(const std::string& folder);
   Status open_at(const std::string& file);
@@ -76,6 +80,9 @@ class Lmdb : public FoldTarget {
   std::unique_ptr<LmdbSpace> space_;
   MDB_dbi rows_ = 0, long_ = 0, meta_ = 0;
   std::vector<LmdbReader> idle_;  // reset transactions, kept for their slot
+  bool long_cursor_ = false;      // there is one
+  bool growing_ = false;          // the map is to be moved: no transaction may be under way
+  Event long_gone_;
 };
 
 }  // namespace covey

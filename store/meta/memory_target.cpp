@@ -34,6 +34,22 @@ class MemoryCursor : public FoldCursor {
   std::map<std::string, std::string, std::less<>>::const_iterator at_;
 };
 
+// Of a copy of the rows.
+class MemoryCopyCursor : public FoldCursor {
+ public:
+  explicit MemoryCopyCursor(const MemoryRows& rows) : rows_(rows), cursor_(rows_) {}
+  void seek(std::string_view key) override { cursor_.seek(key); }
+  void next() override { cursor_.next(); }
+  bool valid() const override { return cursor_.valid(); }
+  std::string_view key() const override { return cursor_.key(); }
+  std::string_view value() const override { return cursor_.value(); }
+  Status status() const override { return cursor_.status(); }
+
+ private:
+  const MemoryRows rows_;
+  MemoryCursor cursor_;
+};
+
 }  // namespace
 
 Result<std::optional<std::string>> MemoryTarget::get(std::string_view key) {
@@ -76,8 +92,13 @@ Task<Status> MemoryTarget::fold(std::shared_ptr<const MemTable> rows, FoldPositi
   co_return Status();
 }
 
-Task<Status> MemoryTarget::snapshot(std::string path) {
-  co_return fail(ErrorCode::kNotImplemented, "a memory target has no snapshots");
+std::unique_ptr<FoldCursor> MemoryTarget::long_cursor() {
+  return std::make_unique<MemoryCopyCursor>(rows_);
+}
+
+Task<void> MemoryTarget::aside(std::function<void()> work) {
+  co_await loop_.yield();
+  work();
 }
 
 }  // namespace covey

@@ -37,7 +37,8 @@ class MemoryTarget : public FoldTarget {
   Task<Status> fold(std::shared_ptr<const MemTable> rows, FoldPosition position) override;
   bool roomy() const override { return rows_.roomy; }
   bool room_for_repair() const override { return rows_.room_for_repair; }
-  Task<Status> snapshot(std::string path) override;
+  std::unique_ptr<FoldCursor> long_cursor() override;
+  Task<void> aside(std::function<void()> work) override;
 
   // How long each transaction takes; nothing: a turn of the loop.
   std::function<Task<void>()> pace;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/async/runtime.h"
 #include "base/core/limits.h"
@@ -13,7 +14,20 @@
 namespace covey {
 
 struct KvOptions {
-  std::string dir;  // the metadata folder; the journal is dir/journal, LMDB's file dir/meta.mdb
+  std::string dir;          // the metadata folder; LMDB's file is dir/meta.mdb
+  std::string journal_dir;  // empty: dir/journal
+  // Where its files may stand from before; read, and removed when they are not needed any more.
+  std::vector<std::string> other_journal_dirs;
+  // Where closed journal files are copied before they are used again; empty: nowhere.
+  std::string archive_dir;
+  // Asked before each copy; false: none is made (space is short). Empty: always.
+  std::function<bool()> may_archive;
+  // For rebuilds: what is found is neither overwritten, copied nor removed.
+  bool keep_journals = false;
+  // For rebuilds of what is damaged: the journal counts up to the first damage, and what is wrong
+  // is told here.
+  std::string* damage = nullptr;
+  uint64_t first_sequence = 1;  // of a store in which nothing is
   // Called once when the disk failed: nobody knows what is on it, so nothing more is acknowledged.
   // main() ends the process here; tests take note. Writes that wait then fail with kIo.
   std::function<void(const Error&)> fatal;

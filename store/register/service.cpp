@@ -3,20 +3,15 @@
 #include <algorithm>
 
 #include "base/core/seeded_bug.h"
+#include "store/meta/node_rows.h"
 #include "store/register/damage.h"
 
 namespace covey {
 
 namespace {
 
-constexpr std::string_view kBootKey = "register-boot";
 constexpr Duration kProbeEvery = std::chrono::milliseconds(500);
 constexpr Duration kRetryPause = std::chrono::milliseconds(10);
-
-std::string boot_store_key() {
-  std::string key(1, static_cast<char>(TableId::kNode));
-  return key.append(kBootKey);
-}
 
 struct Counted {  // one of a bounded number
   explicit Counted(size_t& count) : count_(count) { ++count_; }
@@ -62,7 +57,7 @@ Task<Result<std::unique_ptr<RegisterService>>> RegisterService::open(
     std::vector<const RegisterTable*> tables) {
   std::unique_ptr<RegisterService> service(
       new RegisterService(runtime, kv, topology, peers, std::move(tables)));
-  CO_TRY(std::optional<KvValue> stored, kv.get(boot_store_key()));
+  CO_TRY(std::optional<KvValue> stored, kv.get(node_row_key(kRegisterBootRow)));
   if (stored) {
     Reader r(stored->bytes);
     service->boot_ = r.u32();
@@ -73,7 +68,7 @@ Task<Result<std::unique_ptr<RegisterService>>> RegisterService::open(
   Writer w(value);
   w.u32(service->boot_);
   WriteBatch batch;
-  batch.put(boot_store_key(), std::move(value));
+  batch.put(node_row_key(kRegisterBootRow), std::move(value));
   batch.use_reserve();  // a node must start on a full disk, too
   CO_TRY_STATUS(co_await kv.write(std::move(batch)));
   co_return std::move(service);

@@ -49,8 +49,8 @@ def backup(cluster, k, *parts):
     return kept
 
 
-def restore(cluster, k, kept):
-    for part in os.listdir(kept):
+def restore(cluster, k, kept, parts):
+    for part in parts:
         shutil.rmtree(folder(cluster, k, part))
         shutil.copytree(os.path.join(kept, part), folder(cluster, k, part))
 
@@ -101,7 +101,7 @@ def replaced(cluster, k, old):
 
 
 # Node 1 has no seeds: under a new id it must not found a cluster of its own.
-@pytest.mark.parametrize("victim,parts", [(2, ("meta", "data")), (1, ("meta",))], ids=["whole-disk", "metadata-only"])
+@pytest.mark.parametrize("victim,parts", [(2, ("meta", "data")), (1, ("meta", "data/metadata"))], ids=["whole-disk", "metadata-only"])
 def test_an_old_image_is_noticed_and_refilled(cluster, bucket, parts, victim):
     others = [k for k in cluster.nodes if k != victim]
     old = ids(cluster)[victim]
@@ -115,7 +115,7 @@ def test_an_old_image_is_noticed_and_refilled(cluster, bucket, parts, victim):
             load.wait_for(20, k)
         expected.update(write(cluster, bucket, "after", 12, victim))
         cluster.kill(victim)
-        restore(cluster, victim, kept)
+        restore(cluster, victim, kept, parts)
         began = time.monotonic()
         start_reborn(cluster, victim, COPY)
         for k in others:
@@ -136,7 +136,7 @@ def test_an_old_image_is_noticed_and_refilled(cluster, bucket, parts, victim):
 
 def cut_journal(cluster, k):
     """Zeroes the last records of the journal, as a disk does that lost what it had synced: it looks like a torn write."""
-    path = folder(cluster, k, "meta/journal")
+    path = folder(cluster, k, "data/metadata/journal")
     best = None
     for name in os.listdir(path):
         with open(os.path.join(path, name), "rb") as f:
@@ -168,7 +168,7 @@ def test_a_torn_tail_is_no_amnesia(cluster, bucket):
     old = ids(cluster)
     expected = write(cluster, bucket, "torn", 10, 2)
     cluster.kill(2)
-    path = folder(cluster, 2, "meta/journal")
+    path = folder(cluster, 2, "data/metadata/journal")
     for name in os.listdir(path):
         with open(os.path.join(path, name), "r+b") as f:
             data = f.read()

@@ -44,7 +44,7 @@ class FakeKv final : public Kv {
   KvVersion visible_version() const override { return 0; }
   uint64_t durable_sequence() const override { return 0; }
   Task<Status> fold() override { co_return Status(); }
-  Task<Status> snapshot(std::string) override { co_return Status(); }
+  Task<Result<KvSnapshot>> snapshot(std::string, uint64_t) override { co_return KvSnapshot(); }
   Task<void> close() override { co_return; }
 
  private:

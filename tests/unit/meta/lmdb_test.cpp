@@ -5,6 +5,7 @@
 #include <string>
 
 #include "store/meta/lmdb_target.h"
+#include "store/meta/snapshot_file.h"
 #include "tests/unit/meta/helpers.h"
 #include "tests/unit/meta/temp_dir.h"
 
@@ -108,17 +109,42 @@ TEST_CASE("a miss between intact neighbours is a miss") {
     EXPECT_FALSE(lmdb->get(key)->has_value());
 }
 
-TEST_CASE("a snapshot is a store of its own") {
+TEST_CASE("a snapshot shows one moment, whatever is folded while it is written, and restores it") {
   LmdbFixture t;
-  std::string copy = t.dir.path() + "/copy";
+  REQUIRE(t.loop.run(t.host.disk.make_dir("/s")).has_value());
+  KvSnapshot covers{.sequence = 7, .generation = 3, .rows = 0, .bytes = 0, .made_ms = 5};
   {
     auto lmdb = t.open(t.dir.path() + "/meta.mdb");
-    t.fold(*lmdb, thousand_rows());
-    REQUIRE(t.loop.run(lmdb->snapshot(copy)).has_value());
-    EXPECT(t.loop.run(lmdb->snapshot(copy)).is(ErrorCode::kAlreadyExists));
+    MemTable rows = thousand_rows();
+    rows.set(std::string(1100, 'k'), std::string(300'000, 'v'),
+             1);  // long key, longer than a piece
+    t.fold(*lmdb, std::move(rows));
+    bool cancelled = false;
+    SnapshotSource source{*lmdb, lmdb->long_cursor(), cancelled};
+    Scope scope;
+    auto write = [](LmdbFixture& f, SnapshotSource from, KvSnapshot what) -> Task<void> {
+      auto made =
+          co_await write_snapshot(f.host.disk, f.loop, std::move(from), what, "/s/one", 64 * kKiB);
+      REQUIRE(made.has_value());
+      EXPECT(made->rows == 1001);
+    };
+    scope.spawn(write(t, std::move(source), covers));
+    MemTable later;
+    for (int n = 0; n < 1000; n += 2) later.set("key-" + std::to_string(10000 + n), {}, 2);
+    later.set("later", "x", 2);
+    t.fold(*lmdb, std::move(later));
+    t.loop.run(scope.join());
+    EXPECT(**lmdb->get("later") == "x");
   }
-  auto lmdb = t.open(copy + "/meta.mdb");
-  EXPECT(**lmdb->get("key-10999") == "value-999-end");
+  auto lmdb = t.open(t.dir.path() + "/copy.mdb");
+  auto found = t.loop.run(restore_snapshot(t.host.disk, "/s/one", *lmdb));
+  REQUIRE(found.has_value());
+  EXPECT(found->made_ms == 5);
+  const MemTable rows = thousand_rows();
+  for (auto& [key, row] : rows.rows()) EXPECT(**lmdb->get(key) == *row.value);
+  EXPECT(**lmdb->get(std::string(1100, 'k')) == std::string(300'000, 'v'));
+  EXPECT_FALSE(lmdb->get("later")->has_value());
   EXPECT((*lmdb->position())->sequence == 7);
+  EXPECT((*lmdb->position())->generation == 3);
   EXPECT(lmdb->verify().has_value());
 }
