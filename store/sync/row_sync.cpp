@@ -45,9 +45,14 @@ Task<Result<SyncReply>> RowSync::ask(NodeId node, SyncRequest request, TimePoint
   const uint32_t epoch = request.epoch;
   PeerMessage message;
   message.head = encode_sync(request);
-  CO_TRY(PeerMessage raw,
-         co_await peers_.call(node, PeerService::kSync, std::move(message), deadline));
-  CO_TRY(SyncReply reply, decode_sync_reply(raw.head));
+  auto raw = co_await peers_.call(node, PeerService::kSync, std::move(message), deadline);
+  if (!raw) {
+    // What is wrong with the other one's disk must not read as if it were wrong with this one's.
+    const bool theirs =
+        raw.is(ErrorCode::kCorrupt) || raw.is(ErrorCode::kNoSpace) || raw.is(ErrorCode::kIo);
+    co_return fail(theirs ? ErrorCode::kUnavailable : raw.code(), raw.error().message);
+  }
+  CO_TRY(SyncReply reply, decode_sync_reply(raw->head));
   if (reply.epoch_differs || reply.epoch != epoch)
     co_return fail(ErrorCode::kUnavailable, "the other replica works under another layout epoch");
   co_return std::move(reply);

@@ -1,11 +1,11 @@
 // cluster_sim: whole nodes on simulated time, network and disks. One thread, one seed, one history.
 //
-//   cluster_sim [--seeds N] [--seed FIRST] [--trace | --messages] [--twice] [--fault NAME]
+//   cluster_sim [--seeds N] [--seed FIRST] [--trace | --messages] [--log] [--twice] [--fault NAME]
 //
 //   cluster_sim_seeded --bug NAME --seeds N    looks for the first seed that catches a seeded bug
 //
-// --twice runs each seed two times and compares the histories' hashes; --fault has that fault only
-// (knobs.cpp; "network": loss, delay and the like).
+// --log: what the nodes say of themselves, too. --twice runs each seed two times and compares the
+// histories' hashes; --fault has that fault only (knobs.cpp; "network": loss, delay and the like).
 #include <sodium.h>
 
 #include <cstdlib>
@@ -41,6 +41,8 @@ Args parse(int argc, char** argv) {
       args.print = Trace::Print::kLines;
     } else if (arg == "--messages") {
       args.print = Trace::Print::kMessages;
+    } else if (arg == "--log") {
+      set_log_level("debug");
     } else if (arg == "--twice") {
       args.twice = true;
     } else if (arg == "--bug" && more) {
@@ -49,7 +51,7 @@ Args parse(int argc, char** argv) {
       args.fault = argv[++i];
     } else {
       std::fprintf(stderr,
-                   "usage: %s [--seeds N] [--seed FIRST] [--trace | --messages] [--twice] "
+                   "usage: %s [--seeds N] [--seed FIRST] [--trace | --messages] [--log] [--twice] "
                    "[--fault NAME]\n",
                    argv[0]);
       std::exit(2);

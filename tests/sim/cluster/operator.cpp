@@ -97,6 +97,8 @@ bool Operator::may_lose() const {
 }
 
 void Operator::lose(bool replace) {
+  // A node with damaged metadata has to be replaced.
+  to_replace_ = replace && !lost_ && !may_lose() && world_.knobs.has(Fault::kRot);
   if (!may_lose()) return;
   lost_ = true;
   SimNode& node = *world_.nodes[world_.knobs.victim];
@@ -139,6 +141,7 @@ Task<void> Operator::keep(Scope& scope) {
     go_on = co_await scope.sleep(world_.loop, kLookEvery);
     auto state = newest();
     if (!go_on || !state) continue;
+    if (to_replace_) lose(true);
     see_to_machines(*state);
     if (state->joint()) {
       if (std::exchange(to_revert_, false)) co_await take_back();
@@ -199,7 +202,7 @@ bool Operator::conforms() const { return why_not().empty(); }
 
 std::string Operator::why_not() const {
   auto state = newest();
-  if (!begun_) return "not every change has begun";
+  if (!begun_ || to_replace_) return "not every change has begun";
   if (!state) return "nobody serves";
   if (state->joint()) return "the layout is joint";
   size_t members = 0;

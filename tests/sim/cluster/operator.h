@@ -39,6 +39,7 @@ class Operator {
   bool lost_ = false;     // once in a run: others have all copies then
   bool to_lose_ = false;  // some time in this run
   bool to_revert_ = false;
+  bool to_replace_ = false;  // as soon as it may be lost
   bool begun_ = false;
   Scope restarts_;
 };
