@@ -11,10 +11,12 @@ using std::chrono::milliseconds;
 RegisterCluster::RegisterCluster(Options options)
     : options_(options), rng_(options.seed), net_(loop_, rng_.split("net")) {
   size_t nodes = rng_.chance(0.05) ? 1 : 3 + rng_.below(3);
+  if (options.rollback) nodes = 3;
   layout_ = first_layout(nodes);
   for (const Member& member : layout_->current.members) {
     auto node = std::make_unique<RegisterNode>(loop_, rng_, net_, table_, member, layout_);
     node->host.disk.faults.sync_latency = microseconds(rng_.below(3000));
+    node->witnessed = options.rollback;
     nodes_.push_back(std::move(node));
   }
   net_.faults.loss = rng_.chance(0.5) ? 0.0 : 0.04 * static_cast<double>(rng_.below(3));
@@ -26,6 +28,7 @@ RegisterCluster::RegisterCluster(Options options)
 }
 
 bool RegisterCluster::run() {
+  if (options_.rollback) return run_rollback();
   for (auto& node : nodes_) loop_.run(node->start());
   Scope clients, faults, changes;
   size_t count = 3 + rng_.below(4);
@@ -83,10 +86,13 @@ bool RegisterCluster::heal_and_check() {
   net_.faults = SimNetworkFaults{};
   for (auto& node : nodes_) {
     node->topology.dead.clear();
-    if (!node->up()) loop_.run(node->start());
+    for (auto& other : nodes_)
+      if (other->gone) node->topology.dead.insert(other->id());
+    if (!node->up() && !node->gone) loop_.run(node->start());
   }
   loop_.run_for(std::chrono::seconds(5));
   for (auto& node : nodes_) {
+    if (node->gone) continue;
     // A layout change may be under way, and goes on while this is checked.
     if (!loop_.run(last_words(node->now))) return false;
   }

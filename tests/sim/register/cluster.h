@@ -18,8 +18,9 @@ class RegisterCluster {
  public:
   struct Options {
     uint64_t seed = 1;
-    bool trace = false;  // prints faults, and the history of a key that is not linearizable
-    bool quiet = false;  // says nothing of violations: a seeded bug is looked for
+    bool trace = false;     // prints faults, and the history of a key that is not linearizable
+    bool rollback = false;  // no layout changes, but a disk that goes back to an old backup
+    bool quiet = false;     // says nothing of violations: a seeded bug is looked for
   };
   explicit RegisterCluster(Options options);
 
@@ -37,6 +38,11 @@ class RegisterCluster {
   // ---- faults.cpp
   Task<void> break_things(SimRng rng);
   void one_fault(SimRng& rng);
+
+  // ---- rollback.cpp
+  bool run_rollback();
+  Task<void> go_back(SimRng rng);
+  Task<void> disturb(SimRng& rng, size_t rounds);
 
   // ---- layout_change.cpp
   std::shared_ptr<LayoutState> first_layout(size_t nodes);

@@ -26,7 +26,7 @@ struct History {
   uint64_t fence_asked[kSimPartitions] = {1, 1};
   uint64_t fence_stands[kSimPartitions] = {1, 1};
   uint64_t ok = 0, unknown = 0, failed = 0, refused = 0, stale = 0, pages = 0, layouts = 0,
-           pulled = 0, collected = 0;
+           pulled = 0, collected = 0, forgot = 0;
 };
 
 }  // namespace covey

@@ -30,6 +30,7 @@ std::shared_ptr<LayoutState> RegisterCluster::first_layout(size_t nodes) {
   layout->epoch = 1;
   layout->current.version = 1;
   size_t copies = rng_.chance(0.1) ? 1 : std::min<size_t>(nodes, 3);
+  if (options_.rollback) copies = nodes;
   layout->current.copies = static_cast<uint32_t>(copies);
   for (size_t i = 0; i < nodes; ++i) {
     Member member;

@@ -1,4 +1,4 @@
-//   register_sim --seeds N --seed FIRST [--trace]
+//   register_sim --seeds N --seed FIRST [--trace] [--rollback]
 //   register_sim_seeded --bug NAME --seeds N     looks for the first seed that catches a seeded bug
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +13,7 @@ using ull = unsigned long long;
 
 struct Arguments {
   ull seeds = 200, first = 1;
-  bool trace = false;
+  bool trace = false, rollback = false;
   std::string bug;
 };
 
@@ -25,6 +25,7 @@ Arguments parse(int argc, char** argv) {
     if (arg == "--seed" && i + 1 < argc) args.first = std::strtoull(argv[++i], nullptr, 10);
     if (arg == "--bug" && i + 1 < argc) args.bug = argv[++i];
     if (arg == "--trace") args.trace = true;
+    if (arg == "--rollback") args.rollback = true;
   }
   return args;
 }
@@ -33,22 +34,27 @@ int run_all(const Arguments& args, const char* program) {
   ull bad = 0;
   covey::History all;
   for (ull seed = args.first; seed < args.first + args.seeds; ++seed) {
-    covey::RegisterCluster cluster({seed, args.trace, false});
+    covey::RegisterCluster cluster({seed, args.trace, args.rollback, false});
     if (!cluster.run()) {
       ++bad;
-      std::printf("replay: %s --seed %llu --seeds 1 --trace\n", program, seed);
+      std::printf("replay: %s --seed %llu --seeds 1 --trace%s\n", program, seed,
+                  args.rollback ? " --rollback" : "");
       std::fflush(stdout);
     }
     const covey::History& one = cluster.history();
     all.ok += one.ok, all.unknown += one.unknown, all.failed += one.failed;
     all.refused += one.refused, all.stale += one.stale, all.pages += one.pages;
-    all.layouts += one.layouts, all.pulled += one.pulled, all.collected += one.collected;
+    all.forgot += one.forgot, all.layouts += one.layouts, all.pulled += one.pulled,
+        all.collected += one.collected;
   }
   std::printf(
       "%llu seeds, %llu bad; operations: %llu ok, %llu refused, %llu unknown, %llu failed, %llu "
-      "stale; %llu pages, %llu layout changes, %llu rows pulled, %llu tombstones collected\n",
+      "stale; %llu pages, %llu layout changes, %llu rows pulled, %llu tombstones collected, %llu "
+      "disks found to have "
+      "forgotten\n",
       args.seeds, bad, (ull)all.ok, (ull)all.refused, (ull)all.unknown, (ull)all.failed,
-      (ull)all.stale, (ull)all.pages, (ull)all.layouts, (ull)all.pulled, (ull)all.collected);
+      (ull)all.stale, (ull)all.pages, (ull)all.layouts, (ull)all.pulled, (ull)all.collected,
+      (ull)all.forgot);
   return bad == 0 ? 0 : 1;
 }
 
@@ -56,7 +62,7 @@ int run_all(const Arguments& args, const char* program) {
 int look_for(const Arguments& args) {
   covey::seeded_bug = args.bug;
   for (ull seed = args.first; seed < args.first + args.seeds; ++seed) {
-    covey::RegisterCluster cluster({seed, args.trace, !args.trace});
+    covey::RegisterCluster cluster({seed, args.trace, args.rollback, !args.trace});
     if (cluster.run()) continue;
     std::printf("%s: caught after %llu seeds (seed %llu)\n", args.bug.c_str(),
                 seed - args.first + 1, seed);

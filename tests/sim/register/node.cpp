@@ -31,23 +31,47 @@ Task<void> RegisterNode::start() {
   auto kv = co_await open_kv(std::move(options), one->runtime, *one->target);
   CHECK(kv.has_value());
   one->kv = std::move(*kv);
+  const uint64_t recovered = one->kv->durable_sequence();
   co_await purge(*one->kv);
-  one->peers = std::make_unique<SimPeers>(net_, id_);
+  Peers& peers = peers_of(*one, recovered);
   std::vector<const RegisterTable*> tables{&table_};
-  auto service = co_await RegisterService::open(one->runtime, *one->kv, topology, *one->peers,
-                                                std::move(tables));
+  auto service =
+      co_await RegisterService::open(one->runtime, *one->kv, topology, peers, std::move(tables));
   CHECK(service.has_value());
   one->service = std::move(*service);
-  one->peers->serve(PeerService::kRegister, *one->service);
-  one->sync =
-      std::make_unique<RowSync>(one->runtime, *one->kv, *one->service, topology, *one->peers);
-  one->peers->serve(PeerService::kSync, *one->sync);
+  peers.serve(PeerService::kRegister, *one->service);
+  one->sync = std::make_unique<RowSync>(one->runtime, *one->kv, *one->service, topology, peers);
+  peers.serve(PeerService::kSync, *one->sync);
   now = one;
+  if (one->witness) {
+    RegisterIncarnation* raw = one.get();
+    one->service->stand_by(true);
+    one->witness->on_change = [raw] { raw->service->stand_by(!raw->witness->cleared()); };
+    one->witness->on_forgot = [raw](const std::string&) { raw->forgot = true; };
+    one->witness->start(topology);
+  }
   co_await purge(*one->kv);  // it may have adopted a layout meanwhile
+}
+
+Peers& RegisterNode::peers_of(RegisterIncarnation& one, uint64_t recovered) {
+  one.peers = std::make_unique<SimPeers>(net_, id_);
+  if (!witnessed) return *one.peers;
+  Witness::Start start{++boots_, recovered, boots_ == 1};
+  one.witness = std::make_unique<Witness>(one.runtime, *one.kv, *one.peers, start);
+  CHECK(one.witness->load().has_value());
+  return *one.witness;
+}
+
+void RegisterNode::restore(const Backup& backup) {
+  CHECK(!now);
+  host.disk.restore(*backup.disk);
+  rows_ = backup.rows;
+  boots_ = backup.boots;
 }
 
 void RegisterNode::crash() {
   if (!now) return;
+  if (now->witness) now->witness->request_stop();
   now->crashed = true;
   now->peers->down();
   host.disk.crash();
@@ -60,6 +84,7 @@ Task<void> RegisterNode::stop_all() {
   for (auto& one : all_) {
     if (one->sync) one->sync->stop();
     co_await one->service->stop();
+    if (one->witness) co_await one->witness->stop();
     co_await one->peers->idle();
     co_await one->kv->close();
   }

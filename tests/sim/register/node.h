@@ -7,6 +7,7 @@
 #include <set>
 #include <vector>
 
+#include "node/witness/witness.h"
 #include "store/meta/memory_target.h"
 #include "store/meta/open_kv.h"
 #include "store/register/service.h"
@@ -24,6 +25,8 @@ struct RegisterIncarnation {
   std::unique_ptr<MemoryTarget> target;
   std::unique_ptr<Kv> kv;
   std::unique_ptr<SimPeers> peers;
+  std::unique_ptr<Witness> witness;  // null: disks that forget are not looked for
+  bool forgot = false;
   std::unique_ptr<RegisterService> service;
   std::unique_ptr<RowSync> sync;
 };
@@ -48,11 +51,23 @@ class RegisterNode {
   const NodeId& id() const { return id_; }
   bool up() const { return now != nullptr; }
 
+  // The disk as it is now, to be put back later. REQUIRES (restore): down.
+  struct Backup {
+    std::shared_ptr<const SimDisk::Image> disk;
+    MemoryRows rows;
+    uint64_t boots = 0;
+  };
+  Backup backup() const { return {host.disk.image(), rows_, boots_}; }
+  void restore(const Backup& backup);
+
+  bool witnessed = false;                    // a witness stands before the network
+  bool gone = false;                         // it forgot, so it never starts again
   std::shared_ptr<RegisterIncarnation> now;  // nullptr while down
   SimHost host;
   SimTopology topology;
 
  private:
+  Peers& peers_of(RegisterIncarnation& one, uint64_t recovered);
   Task<void> purge(Kv& kv);
 
   SimLoop& loop_;
@@ -60,6 +75,7 @@ class RegisterNode {
   const RegisterTable& table_;
   NodeId id_;
   MemoryRows rows_;
+  uint64_t boots_ = 0;          // stands for count_start()
   std::set<PartitionId> left_;  // rows of these are to be dropped
   std::vector<std::shared_ptr<RegisterIncarnation>> all_;
   Scope zombies_;
