@@ -92,6 +92,7 @@ Task<Status> SecretRotation::change(SecretRing from, SecretRing to) {
   if (!written) co_return written;
   ring_ = to;
   next_in_use_ = false;
+  waits_.clear(), away_ = false;  // were said of what was before
   reseal_at_.reset();
   Status used = deps_.use(ring_);
   if (!used) log_error("the cluster's secrets cannot be used: {}", to_string(used.error()));

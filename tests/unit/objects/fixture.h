@@ -52,7 +52,8 @@ struct ObjectsFixture {
     registers.add_table(tables.buckets);
     registers.add_table(tables.refs);
     store = std::make_unique<Store>(host.runtime(), scope, registers, blocks, topology);
-    loop.run(store->create_bucket("b", "owner", "us-east-1", later())).value();
+    loop.run(store->create_bucket("b", "owner", "us-east-1", later(), Consistency::kStrong))
+        .value();
   }
   TimePoint later() { return loop.now() + std::chrono::hours(1); }
 

@@ -89,7 +89,8 @@ TEST_CASE_FIXTURE(ObjectsFixture, "a bucket with objects is not deleted, an empt
   REQUIRE(remove("k2").has_value());
   EXPECT(loop.run(store->delete_bucket("b", later())).has_value());
   EXPECT(put("k", "x").is(ErrorCode::kNoSuchBucket));
-  EXPECT(loop.run(store->create_bucket("b", "other", "us-east-1", later())).has_value());
-  EXPECT(loop.run(store->create_bucket("b", "owner", "us-east-1", later()))
+  EXPECT(loop.run(store->create_bucket("b", "other", "us-east-1", later(), Consistency::kStrong))
+             .has_value());
+  EXPECT(loop.run(store->create_bucket("b", "owner", "us-east-1", later(), Consistency::kStrong))
              .is(ErrorCode::kBucketAlreadyExists));
 }
