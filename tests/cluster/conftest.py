@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from local import LocalCluster, local_netns, wait_until  # noqa: E402
 
 numbers = itertools.count(1)
+NETNS = ("test_partition", "test_history")  # they share the names and addresses of the namespaces
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,16 @@ def bucket(cluster):
     name = f"test-{next(numbers)}"
     wait_until("a bucket can be made", lambda: cluster.client(1).create_bucket(Bucket=name))
     return name
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs one after the other")
+
+
+def pytest_collection_modifyitems(items):
+    """With several workers (pytest-xdist): a file's tests stay together, those of network namespaces one after the other."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("netns" if item.module.__name__ in NETNS else item.module.__name__))
 
 
 @pytest.hookimpl(hookwrapper=True)

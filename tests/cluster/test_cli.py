@@ -209,7 +209,7 @@ def test_a_key_that_may_not_create_buckets(cluster):
 
 def test_buckets_and_grants(cluster):
     owner, guest = make_key(cluster, "owner"), make_key(cluster, "guest")
-    expect(cluster.covey(1, "bucket", "create", "granted", "--key", owner["access_key"]), DONE, "granted: owner owner")
+    expect(cluster.covey(1, "bucket", "create", "granted", "--key", owner["access_key"]), DONE, "granted: strong, owner owner")
     expect(cluster.covey(2, "bucket", "create", "granted", "--key", owner["access_key"]), REFUSED)
     expect(cluster.covey(1, "bucket", "create", "other", "--key", "CVNONE"), REFUSED, "covey key list")
     expect(cluster.covey(1, "bucket", "create", "Bad_Name", "--key", owner["access_key"]), REFUSED, "name")
