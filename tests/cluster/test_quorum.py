@@ -90,7 +90,7 @@ def test_a_node_with_another_secret_is_refused(cluster, bucket):
         process.wait()
 
 
-@pytest.mark.parametrize("part, mebibytes, size", [("data", 160, 1_000_000)])  # metadata: test_full_metadata.py
+@pytest.mark.parametrize("part, mebibytes, size", [("data", 288, 1_000_000)])  # a good third of it is the journal; metadata: test_full_metadata.py
 def test_a_full_disk_refuses_writes_only(part, mebibytes, size, request):
     made = LocalCluster(f"full-{part}", settings=['reclaim_delay = "2s"'])
     request.module.running_cluster = made
