@@ -14,8 +14,8 @@
 namespace covey {
 namespace {
 constexpr Duration kSampleEvery = std::chrono::milliseconds(100);
-constexpr uint64_t kSmallBodyBytes = 64 * kKiB;
-constexpr uint64_t kBodyBytes = 4 * kMiB;  // of one body in memory at once: queue and blocks
+constexpr int64_t kSmallBodyBytes = 64 * kKiB;
+constexpr Duration kGiveBackEvery = std::chrono::seconds(1);
 }  // namespace
 
 uint64_t anonymous_bytes() {
@@ -40,17 +40,18 @@ void MemoryGuard::stop() {
 
 void MemoryGuard::sample() {
   uint64_t used = anonymous_bytes();
-  bool over = used > cap_bytes_ / 8 * 7;
-  if (over && !over_) {
-    return_free_memory();  // what the allocator keeps does not count
+  TimePoint now = clock_.now();
+  if (used > cap_bytes_ / 8 * 5 && now - given_back_ >= kGiveBackEvery) {
+    return_free_memory();  // what the allocator keeps is most of what goes beyond the budget
+    given_back_ = now;
     used = anonymous_bytes();
-    over = used > cap_bytes_ / 8 * 7;
-    if (over)
-      log_warn("{} MiB of memory in use, memory_cap is {} MiB: new requests are told to slow down",
-               used >> 20, cap_bytes_ >> 20);
   }
+  bool over = used > cap_bytes_ / 16 * 15;
+  if (over && !over_)
+    log_warn("{} MiB of memory in use, memory_cap is {} MiB: new requests are told to slow down",
+             used >> 20, cap_bytes_ >> 20);
   over_ = over;
-  short_ = used > cap_bytes_ / 4 * 3;
+  short_ = used > cap_bytes_ / 8 * 7;
   timer_ = clock_.schedule(clock_.after(kSampleEvery), [this] { sample(); });
 }
 
@@ -63,17 +64,9 @@ HttpResponse MemoryGuard::slow_down() {
 
 Task<HttpResponse> MemoryGuard::handle(HttpRequest& request) {
   if (over_) co_return slow_down();
-  uint64_t body = request.chunked
-                      ? kBodyBytes
-                      : static_cast<uint64_t>(std::max<int64_t>(request.content_length, 0));
-  if (body <= kSmallBodyBytes) co_return co_await inner_.handle(request);
-  uint64_t holds = std::min(body, kBodyBytes);
-  bool fits = arriving_bytes_ == 0 || arriving_bytes_ + holds <= cap_bytes_ / 2;
-  if (short_ || !fits) co_return slow_down();
-  arriving_bytes_ += holds;
-  HttpResponse response = co_await inner_.handle(request);
-  arriving_bytes_ -= holds;
-  co_return response;
+  bool large = request.chunked || request.content_length > kSmallBodyBytes;
+  if (short_ && large) co_return slow_down();
+  co_return co_await inner_.handle(request);
 }
 
 }  // namespace covey

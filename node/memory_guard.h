@@ -1,7 +1,7 @@
-// MemoryGuard: stands before the S3 gateway and tells clients to slow down while the process holds
-// nearly as much memory as memory_cap allows, and while more large bodies arrive than half of that
-// could hold: what was let in goes on, so it has to fit. Requests without a large body are told
-// later than those with one.
+// MemoryGuard: the last resort behind MemoryBudget, which paces what is under way. It gives back
+// what the allocator keeps when that is much, and stands before the S3 gateway to tell clients to
+// slow down while the process all the same holds nearly as much as memory_cap allows. Requests
+// without a large body are told later than those with one.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ class MemoryGuard final : public HttpHandler {
   uint64_t cap_bytes_;
   TimerId timer_ = 0;
   bool short_ = false, over_ = false;  // for large bodies, for every request
-  uint64_t arriving_bytes_ = 0;        // what bodies under way may hold
+  TimePoint given_back_;
   uint64_t refused_ = 0;
 };
 

@@ -21,6 +21,7 @@ using namespace std::chrono_literals;
 constexpr Duration kSpaceEvery = 30s;
 constexpr Duration kFallbackTimeout = 1s;
 constexpr Duration kPeersWithin = 5s;
+constexpr Duration kHurryAfter = 2s;  // bodies that come slowly, when others wait for their memory
 
 // What others are told: the advertised host, or the one listened on, with the port.
 Address advertised(const Config& config, const std::string& listen) {
@@ -338,7 +339,9 @@ Status Server::serve_s3() {
                                        std::move(settings));
   guard_ = std::make_unique<MemoryGuard>(*gateway_, loop_, config_.memory_cap_bytes);
   guard_->start();
-  s3_http_ = std::make_unique<HttpServer>(loop_, *guard_);
+  HttpLimits limits;
+  limits.hurried = [this] { return storage_->memory().bodies.longest_wait() > kHurryAfter; };
+  s3_http_ = std::make_unique<HttpServer>(loop_, *guard_, std::move(limits));
   TRY(auto tls, load_tls(config_));
   s3_http_->set_tls(std::move(tls));
   TRY_STATUS(s3_http_->listen(*parse_listen(config_.listen_s3)));
@@ -350,6 +353,8 @@ Status Server::serve_s3() {
     numbers["s3_client_errors"] = static_cast<double>(gateway_->stats().client_errors);
     numbers["s3_server_errors"] = static_cast<double>(gateway_->stats().server_errors);
     numbers["s3_slowed_down"] = static_cast<double>(guard_->refused());
+    numbers["s3_bodies_bytes"] = static_cast<double>(storage_->memory().bodies.used());
+    numbers["s3_bodies_waiting"] = static_cast<double>(storage_->memory().bodies.waiting());
     numbers["s3_connections"] = static_cast<double>(s3_http_->connections());
     const RowSync::Totals& sync = storage_->row_sync().totals();
     numbers["sync_rows_pulled"] = static_cast<double>(sync.rows_pulled);

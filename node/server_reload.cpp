@@ -92,6 +92,7 @@ void Server::reload() {
       waiting.append(waiting.empty() ? "" : ", ").append(name);
   set_log_level(fresh->log_level);
   if (guard_) guard_->set_cap(fresh->memory_cap_bytes);
+  storage_->memory().set_cap(fresh->memory_cap_bytes);
   // A socket that speaks TLS never falls back to plain while it is open, nor the other way round.
   bool switches = config_.tls_certificate.empty() != fresh->tls_certificate.empty();
   if (switches) waiting.append(waiting.empty() ? "" : ", ").append("tls_certificate");

@@ -39,6 +39,7 @@ Storage::Storage(Runtime runtime, const Config& config, const SecretRing& secret
       peers_(peers),
       topology_(topology),
       tuning_(tuning),
+      memory_(runtime.loop, runtime.clock, config.memory_cap_bytes),
       garbage_clock_(runtime.clock, static_cast<uint32_t>(boot)),
       conflicts_(kv, runtime.clock),
       tables_(garbage_clock_, &conflicts_) {}
@@ -51,7 +52,8 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   segments.segment_bytes = tuning_.segment_bytes;
   segments.fatal = std::move(fatal);
   segments_ = std::make_unique<SegmentStore>(std::move(segments), runtime_, kv_);
-  blocks_ = std::make_unique<BlockService>(runtime_, scope_, kv_, peers_, topology_, *segments_);
+  blocks_ =
+      std::make_unique<BlockService>(runtime_, scope_, memory_, kv_, peers_, topology_, *segments_);
   block_repair_ = std::make_unique<BlockRepair>(runtime_, kv_, topology_, *blocks_);
   auto recovered = [this](BlockKey key) { blocks_->recovered(key); };
   segments_open_ = true;
@@ -88,7 +90,8 @@ void Storage::start() {
   Store::Available available;
   available.rows = available_.get();
   available.control = control_.get();
-  objects_ = std::make_unique<Store>(runtime_, scope_, *registers_, *blocks_, topology_, available);
+  objects_ = std::make_unique<Store>(runtime_, scope_, memory_, *registers_, *blocks_, topology_,
+                                     available);
   ReclaimSettings settings;
   settings.grace = config_.reclaim_delay;
   settings.upload_expiry = config_.upload_expiry;

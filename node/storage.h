@@ -55,6 +55,7 @@ class Storage {
   void start();
   Task<void> stop();
 
+  MemoryBudget& memory() { return memory_; }
   RegisterService& registers() { return *registers_; }
   AvailableRows& available() { return *available_; }
   ConflictLog& conflicts() { return conflicts_; }
@@ -86,6 +87,7 @@ class Storage {
   Peers& peers_;
   Topology& topology_;
   StorageTuning tuning_;
+  MemoryBudget memory_;
   GarbageClock garbage_clock_;
   ConflictLog conflicts_;
   ObjectTables tables_;

@@ -22,7 +22,7 @@ namespace covey {
 // A frame is closed at this size; an entry larger than it is a frame of its own.
 inline constexpr size_t kFrameBytes = 1 * kMiB;
 // What may wait for one peer's stream. Beyond it calls are refused and hints are dropped.
-inline constexpr size_t kStreamQueueBytesMax = 64 * kMiB;
+inline constexpr size_t kStreamQueueBytesMax = 16 * kMiB;
 // Above the largest message plus its envelope.
 inline constexpr int kGrpcMessageBytesMax = 40 * kMiB;
 

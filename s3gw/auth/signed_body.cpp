@@ -104,6 +104,9 @@ class SignedBody : public BodySource {
     }
     if (!piece) co_return piece;
     received_ += piece->size();
+    MemoryLease lease = take_lease();  // the hashes may be the last to use the piece
+    lease.shrink(piece->size());
+    *piece = leased(std::move(*piece), std::move(lease));
     int64_t declared = hashes_->expect.bytes;
     if (declared >= 0 && received_ > static_cast<uint64_t>(declared)) {
       co_return fail(ErrorCode::kIncompleteBody, "the body is longer than it was declared",

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kReadBytes = 64 * kKiB;
 constexpr size_t kBlockReadBytes = 256 * kKiB;
-constexpr size_t kBodyQueueBytesMax = 1 * kMiB;  // received ahead of the handler
+constexpr size_t kAheadBytesMax = 64 * kKiB;     // received before the handler asks for it
 constexpr size_t kPendingBytesMax = 128 * kKiB;  // pipelined ahead
 constexpr size_t kDrainBytesMax =
     256 * kKiB;  // an unread body up to this is read away, a longer one costs the connection
@@ -70,6 +70,12 @@ void HttpConnection::read_on() {
   reading_on_ = uv_read_start(stream_.get(), on_alloc, on_read) == 0;
 }
 
+// For body bytes that are not here yet.
+size_t HttpConnection::room() const {
+  size_t most = std::max(body_room_, kAheadBytesMax);
+  return most - std::min(most, body_bytes_);
+}
+
 void HttpConnection::hold_back() {
   if (!reading_on_) return;
   uv_read_stop(stream_.get());
@@ -78,7 +84,8 @@ void HttpConnection::hold_back() {
 
 void HttpConnection::on_alloc(uv_handle_t* handle, size_t, uv_buf_t* buf) {
   auto& self = *static_cast<HttpConnection*>(handle->data);
-  bool large = self.phase_ == Phase::kAnswering && !self.tls_ &&
+  size_t size = std::min(kBlockReadBytes, self.room());
+  bool large = self.phase_ == Phase::kAnswering && !self.tls_ && size > kReadBytes &&
                self.parser_.state() == HttpParser::State::kBody &&
                self.parser_.request().content_length > static_cast<int64_t>(kReadBytes);
   if (!large) {
@@ -86,8 +93,8 @@ void HttpConnection::on_alloc(uv_handle_t* handle, size_t, uv_buf_t* buf) {
     return;
   }
   self.block_ = std::make_shared<std::string>();
-  self.block_->resize(kBlockReadBytes);
-  *buf = uv_buf_init(self.block_->data(), kBlockReadBytes);
+  self.block_->resize(size);
+  *buf = uv_buf_init(self.block_->data(), static_cast<unsigned>(size));
 }
 
 void HttpConnection::on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* buf) {
@@ -175,6 +182,7 @@ void HttpConnection::begin_request() {
   close_after_ = !parser_.keep_alive() || host_.draining();
   body_received_ = window_bytes_ = 0;
   body_late_ = false;
+  body_room_ = 0;
   window_waited_ = Duration::zero();
   // Not from within the parser's caller: the body bytes of this read come first.
   host_.loop().post([self = shared_from_this()] { self->host_.start(self->answer(self)); });
@@ -189,7 +197,7 @@ void HttpConnection::on_body(std::string_view piece) {
   body_.push_back(in_block && piece.size() * 2 >= block_->size() ? Blob(block_, piece)
                                                                  : Blob::copy(piece));
   body_bytes_ += piece.size();
-  if (body_bytes_ > kBodyQueueBytesMax) hold_back();
+  if (room() == 0) hold_back();
 }
 
 Task<Result<Blob>> HttpConnection::next(size_t max_bytes) {
@@ -200,6 +208,7 @@ Task<Result<Blob>> HttpConnection::next(size_t max_bytes) {
     bool sent = co_await send(std::move(go_on));
     if (!sent) co_return fail(ErrorCode::kIncompleteBody, "the client went away");
   }
+  body_room_ = max_bytes;
   while (body_.empty()) {
     if (parser_.state() == HttpParser::State::kDone) break;
     if (parser_.state() == HttpParser::State::kFailed)
@@ -226,7 +235,8 @@ Task<Result<Blob>> HttpConnection::next(size_t max_bytes) {
     piece = piece.slice(0, max_bytes);
   }
   body_bytes_ -= piece.size();
-  if (body_bytes_ < kBodyQueueBytesMax / 2) read_on();
+  body_room_ = max_bytes - piece.size();
+  if (room() > 0) read_on();
   co_return piece;
 }
 
@@ -486,22 +496,34 @@ void HttpConnection::peer_ended() {
   }
 }
 
+// Too little came in the time that was spent waiting for it; looked at when that is long enough.
+bool HttpConnection::body_stalled(TimePoint now) {
+  const HttpLimits& limits = host_.limits();
+  Duration stall = limits.body_stall;
+  uint64_t per_second = limits.body_bytes_per_s_min;
+  bool large = parser_.request().content_length < 0 ||
+               parser_.request().content_length > static_cast<int64_t>(kReadBytes);
+  if (large && limits.hurried && limits.hurried()) {
+    stall = std::min(stall, limits.hurried_stall);
+    per_second = limits.hurried_bytes_per_s_min;
+  }
+  Duration waited = window_waited_ + (now - waiting_since_);
+  if (waited < stall) return false;
+  auto seconds = std::chrono::duration_cast<std::chrono::seconds>(waited).count();
+  if (body_received_ - window_bytes_ < per_second * static_cast<uint64_t>(seconds)) return true;
+  window_waited_ = Duration::zero();
+  waiting_since_ = now;
+  window_bytes_ = body_received_;
+  return false;
+}
+
 void HttpConnection::check_time() {
   TimePoint now = host_.loop().now();
   if (phase_ == Phase::kAnswering) {
     if (writing_ && now >= deadline_) return close();
-    if (body_wanted_ && window_waited_ + (now - waiting_since_) >= host_.limits().body_stall) {
-      auto seconds =
-          std::chrono::duration_cast<std::chrono::seconds>(host_.limits().body_stall).count();
-      if (body_received_ - window_bytes_ <
-          host_.limits().body_bytes_per_s_min * static_cast<uint64_t>(seconds)) {
-        body_late_ = close_after_ = true;
-        body_arrived_.set();
-        return;
-      }
-      window_waited_ = Duration::zero();
-      waiting_since_ = now;
-      window_bytes_ = body_received_;
+    if (body_wanted_ && body_stalled(now)) {
+      body_late_ = close_after_ = true;
+      body_arrived_.set();
     }
     return;
   }

@@ -10,6 +10,7 @@
 
 #include <coroutine>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,6 +29,11 @@ struct HttpLimits {
   Duration idle = std::chrono::seconds(75);  // between requests
   Duration body_stall = std::chrono::seconds(30);
   uint64_t body_bytes_per_s_min = 1024;  // over body_stall
+  // While this says true others wait for the memory that bodies hold which come too slowly: then
+  // these are the limits.
+  std::function<bool()> hurried;
+  Duration hurried_stall = std::chrono::seconds(5);
+  uint64_t hurried_bytes_per_s_min = 64 * 1024;
   Duration write_stall = std::chrono::seconds(60);
   Duration linger =
       std::chrono::seconds(2);  // reading on after an early answer, so that the client sees it
@@ -89,6 +95,8 @@ class HttpConnection : private HttpParser::BodySink,
   void linger();
   void refuse(int status, std::string_view why);
   void send_tls_output();
+  size_t room() const;
+  bool body_stalled(TimePoint now);
   void read_on();
   void hold_back();
   void enter(Phase phase, Duration limit);
@@ -108,6 +116,7 @@ class HttpConnection : private HttpParser::BodySink,
   std::string_view reading_;  // the buffer being parsed, part of block_ when block_ is set
   std::deque<Blob> body_;     // parsed, not yet taken by the handler
   size_t body_bytes_ = 0;
+  size_t body_room_ = 0;  // what the handler has room for beside it
   uint64_t body_received_ = 0, window_bytes_ = 0;
   Duration window_waited_{};  // for body bytes, since window_bytes_ was taken
   TimePoint waiting_since_;

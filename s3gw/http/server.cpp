@@ -66,7 +66,7 @@ struct HttpServer::Listener {
 };
 
 HttpServer::HttpServer(UvLoop& loop, HttpHandler& handler, HttpLimits limits)
-    : loop_(loop), handler_(handler), limits_(limits) {}
+    : loop_(loop), handler_(handler), limits_(std::move(limits)) {}
 
 HttpServer::~HttpServer() {
   CHECK(connections_.empty());

@@ -129,8 +129,9 @@ Task<Status> BlockService::bring(BlockKey key, NodeId node) {
   PeerMessage push;
   push.head = encode_block_message(message);
   push.body = std::move(record.second);
-  auto pushed = co_await peers_.call(node, PeerService::kBlock, std::move(push),
-                                     runtime_.clock.after(kSettleTimeout));
+  TimePoint until = runtime_.clock.after(kSettleTimeout);
+  CO_TRY(MemoryLease turn, co_await sending_to(node).acquire(push.body.size(), until));
+  auto pushed = co_await peers_.call(node, PeerService::kBlock, std::move(push), until);
   if (!pushed && !pushed.is(ErrorCode::kStale))
     co_return tl::unexpected<Error>(std::move(pushed).error());
   co_return Status();

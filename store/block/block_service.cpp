@@ -13,7 +13,10 @@
 namespace covey {
 namespace {
 
-constexpr size_t kIncomingKiB = 64 * 1024;
+// At a peer, for the copies of one sender, however many nodes there are.
+constexpr size_t kSendingBytesMin = 2 * kMiB;
+// How long a copy that has come waits here for memory.
+constexpr Duration kIncomingWait = std::chrono::seconds(3);
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those behind are asked
@@ -23,19 +26,17 @@ constexpr Duration kDoubtAnswer = std::chrono::milliseconds(1000);
 constexpr Duration kRound = std::chrono::seconds(5);
 constexpr Duration kAnyCopyAfter = std::chrono::milliseconds(2000);  // of an available bucket
 
-size_t kib(size_t bytes) { return std::max<size_t>(1, (bytes + kKiB - 1) / kKiB); }
-
 }  // namespace
 
-BlockService::BlockService(Runtime runtime, Scope& scope, Kv& kv, Peers& peers,
-                           const Topology& topology, SegmentStore& segments)
+BlockService::BlockService(Runtime runtime, Scope& scope, MemoryBudget& memory, Kv& kv,
+                           Peers& peers, const Topology& topology, SegmentStore& segments)
     : runtime_(runtime),
       scope_(scope),
       kv_(kv),
       peers_(peers),
       topology_(topology),
       segments_(segments),
-      incoming_(kIncomingKiB) {
+      memory_(memory) {
   peers.serve(PeerService::kBlock, *this);
   segments.on_damaged([this](const BlockKey& key) { wanted(key); });
 }
@@ -63,6 +64,50 @@ void BlockService::send(std::vector<NodeId> nodes, const BlockMessage& message, 
   }
 }
 
+// What may be on its way to the node at once: each member sends as much as leaves the others
+// theirs.
+MemoryShare& BlockService::sending_to(NodeId node) {
+  size_t members = topology_.layout()->current.members.size();
+  size_t limit =
+      std::max(kSendingBytesMin, memory_.copies.limit() / std::max<size_t>(1, members - 1));
+  std::unique_ptr<MemoryShare>& share = sending_[node];
+  if (!share) share = std::make_unique<MemoryShare>(runtime_.loop, runtime_.clock, limit);
+  if (share->limit() != limit) share->set_limit(limit);
+  return *share;
+}
+
+// Waits for its turn, in which the writer may give it up, then for the answer.
+Task<Status> BlockService::send_copy(NodeId node, BlockMessage message, Blob payload,
+                                     TimePoint deadline, std::shared_ptr<Delivery> delivery) {
+  MemoryShare& share = sending_to(node);
+  std::optional<MemoryLease> turn = share.try_acquire(payload.size());
+  if (!turn) {
+    MemoryShare::Waiter waiter(payload.size());
+    delivery->queued[node] = &waiter;
+    Result<MemoryLease> waited = co_await share.acquire(waiter, deadline);
+    delivery->queued.erase(node);
+    CO_TRY(turn, std::move(waited));
+  }
+  PeerMessage request;
+  request.head = encode_block_message(message);
+  request.body = std::move(payload);
+  auto reply = co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline);
+  if (!reply) co_return tl::unexpected<Error>(std::move(reply).error());
+  co_return Status();
+}
+
+// Copies that wait for their turn at a node that is behind would keep memory from new bodies: the
+// node gets them later, from those who have them.
+void BlockService::leave_behind(Delivery& delivery, bool all) {
+  std::vector<NodeId> nodes;
+  for (const auto& [node, waiter] : delivery.queued)
+    if (all || trailing_.behind(node)) nodes.push_back(node);
+  for (const NodeId& node : nodes) {
+    auto found = delivery.queued.find(node);
+    if (found != delivery.queued.end()) sending_to(node).abandon(*found->second);
+  }
+}
+
 Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
                                 std::shared_ptr<Delivery> delivery) {
   size_t bytes = payload.size();
@@ -70,11 +115,7 @@ Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload,
   if (node == peers_.self()) {
     status = co_await put_here(std::move(message), std::move(payload));
   } else {
-    PeerMessage request;
-    request.head = encode_block_message(message);
-    request.body = std::move(payload);
-    auto reply = co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline);
-    if (!reply) status = tl::unexpected<Error>(std::move(reply).error());
+    status = co_await send_copy(node, std::move(message), std::move(payload), deadline, delivery);
   }
   std::erase(delivery->waiting, node);
   if (delivery->left) trailing_.remove(node, bytes);
@@ -194,12 +235,14 @@ Task<Status> BlockService::put_copies(PartitionId home, BlockId id, BlockOwner o
   }
   message.crc = crc32c(payload.view());
   size_t bytes = payload.size();
+  trailing_.fit(memory_.bodies.limit());
   auto delivery = std::make_shared<Delivery>();
   delivery->any = any;
   Status written = co_await await_quorum(std::move(sets), std::move(message), std::move(payload),
                                          deadline, delivery);
   delivery->left = true;
   for (const NodeId& node : delivery->waiting) trailing_.add(node, bytes);
+  leave_behind(*delivery, !written);
   CO_TRY_STATUS(std::move(written));
   size_t missing = delivery->sent.size() - delivery->answered;
   bool all_good = delivery->sent.size() == replicas.size() && !delivery->failed;
@@ -254,12 +297,10 @@ Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
     case BlockMessageKind::kPut: {
       if (crc32c(request.body.view()) != message.crc)
         co_return fail(ErrorCode::kCorrupt, "a block changed on its way");
-      size_t held = kib(request.body.size());
-      if (!incoming_.try_acquire(held))
-        co_return fail(ErrorCode::kOverloaded, "too many blocks arrive at once");
-      Status put = co_await put_here(std::move(message), std::move(request.body));
-      incoming_.release(held);
-      CO_TRY_STATUS(std::move(put));
+      TimePoint until = runtime_.clock.after(kIncomingWait);
+      CO_TRY(MemoryLease held, co_await memory_.copies.acquire(request.body.size(), until));
+      Blob payload = leased(std::move(request.body), std::move(held));
+      CO_TRY_STATUS(co_await put_here(std::move(message), std::move(payload)));
       co_return reply;
     }
     case BlockMessageKind::kGet: {

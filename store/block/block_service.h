@@ -9,11 +9,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <unordered_map>
 #include <vector>
 
+#include "base/async/memory_budget.h"
 #include "base/async/runtime.h"
 #include "gossip/ring/topology.h"
 #include "proto/peers.h"
@@ -28,8 +30,8 @@ class BlockService : public Blocks, public PeerHandler {
  public:
   // Registers itself as the handler of PeerService::kBlock. Everything outlives it; `scope` is
   // joined by its owner.
-  BlockService(Runtime runtime, Scope& scope, Kv& kv, Peers& peers, const Topology& topology,
-               SegmentStore& segments);
+  BlockService(Runtime runtime, Scope& scope, MemoryBudget& memory, Kv& kv, Peers& peers,
+               const Topology& topology, SegmentStore& segments);
 
   // Settles debts and compacts until the scope stops.
   Task<void> run();
@@ -84,16 +86,21 @@ class BlockService : public Blocks, public PeerHandler {
   struct Delivery {
     std::vector<NodeId> sent;
     size_t answered = 0;
-    std::vector<NodeId> waiting;  // sent to, not yet answered
-    bool failed = false;          // one of them said no
-    bool any = false;             // one copy is enough when no more come
-    bool left = false;            // put() has returned; what is still on its way trails
+    std::vector<NodeId> waiting;                    // sent to, not yet answered
+    std::map<NodeId, MemoryShare::Waiter*> queued;  // of those: not yet sent
+    bool failed = false;                            // one of them said no
+    bool any = false;                               // one copy is enough when no more come
+    bool left = false;  // put() has returned; what is still on its way trails
     Mailbox<Ack> acks;
   };
   void send(std::vector<NodeId> nodes, const BlockMessage& message, const Blob& payload,
             TimePoint deadline, const std::shared_ptr<Delivery>& delivery);
   Task<void> put_at(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
                     std::shared_ptr<Delivery> delivery);
+  MemoryShare& sending_to(NodeId node);
+  Task<Status> send_copy(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
+                         std::shared_ptr<Delivery> delivery);
+  void leave_behind(Delivery& delivery, bool all);
   Task<bool> quorum_answers(ReplicaSets sets, std::vector<NodeId> have, BlockMessage message,
                             std::shared_ptr<Delivery> delivery);
   Task<void> ask_there(NodeId node, BlockMessage message, std::vector<NodeId>& there);
@@ -129,7 +136,8 @@ class BlockService : public Blocks, public PeerHandler {
   Peers& peers_;
   const Topology& topology_;
   SegmentStore& segments_;
-  Semaphore incoming_;  // KiB of blocks from peers being written
+  MemoryBudget& memory_;
+  std::map<NodeId, std::unique_ptr<MemoryShare>> sending_;  // our part of their memory for copies
   TrailingCopies trailing_;
   std::unordered_map<uint64_t, TimePoint>
       young_;  // hash of blocks whose writer may still settle them

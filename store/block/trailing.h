@@ -4,6 +4,7 @@
 // later, from those who owe them.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <map>
 
@@ -17,11 +18,17 @@ class TrailingCopies {
   static constexpr size_t kNodeBytesMax = 16 * kMiB;
   static constexpr size_t kAllBytesMax = 48 * kMiB;
 
+  // A sixth of what bodies may hold for one node, half for all.
+  void fit(size_t body_bytes) {
+    node_max_ = std::min(kNodeBytesMax, body_bytes / 6);
+    all_max_ = std::min(kAllBytesMax, body_bytes / 2);
+  }
+
   // True: do not send more to the node than a majority needs.
   bool behind(const NodeId& node) const {
     auto found = bytes_.find(node);
     if (found == bytes_.end()) return false;
-    return found->second >= kNodeBytesMax || all_bytes_ >= kAllBytesMax;
+    return found->second >= node_max_ || all_bytes_ >= all_max_;
   }
   void add(const NodeId& node, size_t bytes) {
     bytes_[node] += bytes;
@@ -38,7 +45,7 @@ class TrailingCopies {
 
  private:
   std::map<NodeId, size_t> bytes_;
-  size_t all_bytes_ = 0;
+  size_t all_bytes_ = 0, node_max_ = kNodeBytesMax, all_max_ = kAllBytesMax;
 };
 
 }  // namespace covey

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "base/async/memory.h"
 #include "base/async/task.h"
 #include "base/core/blob.h"
 #include "base/core/result.h"
@@ -37,6 +38,14 @@ class BodySource {
   // After the end: every digest the client sent was compared with the bytes. An error means that no
   // object may be made.
   virtual Task<Result<BodyDigests>> finish() = 0;
+
+  // Memory for the next piece. A source that goes on using its pieces after it gave them away
+  // leaves the lease with them; from others the caller takes it back.
+  void lend(MemoryLease lease) { lease_ = std::move(lease); }
+  MemoryLease take_lease() { return std::move(lease_); }
+
+ private:
+  MemoryLease lease_;
 };
 
 // What a GET returns.

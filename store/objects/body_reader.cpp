@@ -14,6 +14,9 @@ namespace {
 // Fetched ahead of the one being sent: enough to keep a disk or a peer busy, little enough for
 // 1,000 readers.
 constexpr size_t kReadAheadPieces = 2;
+// A reader that finds no memory goes on in such steps, one at a time: many clients that take their
+// bodies slowly must not keep others from being served.
+constexpr uint32_t kShortStepBytes = 64 * kKiB;
 constexpr Duration kBlockReadTimeout = std::chrono::seconds(15);
 
 struct Fetch {
@@ -28,18 +31,26 @@ struct Piece {
   Blob memory;  // an inline part: nothing to fetch
 };
 
-Task<void> fetch(Blocks& blocks, Piece piece, TimePoint deadline, std::shared_ptr<Fetch> out) {
-  out->bytes.emplace(
-      co_await blocks.get(piece.home, piece.block, piece.offset, piece.size, deadline));
+Task<Result<Blob>> get_leased(Blocks& blocks, Piece piece, TimePoint deadline, MemoryLease lease) {
+  CO_TRY(Blob bytes,
+         co_await blocks.get(piece.home, piece.block, piece.offset, piece.size, deadline));
+  co_return leased(std::move(bytes), std::move(lease));
+}
+
+Task<void> fetch(Blocks& blocks, Piece piece, TimePoint deadline, MemoryLease lease,
+                 std::shared_ptr<Fetch> out) {
+  out->bytes.emplace(co_await get_leased(blocks, std::move(piece), deadline, std::move(lease)));
   out->done.set();
 }
 
 class ExtentReader : public BodyReader {
  public:
-  ExtentReader(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
-               PartitionId partition, rows::HeadRow head, uint64_t first, uint64_t length)
+  ExtentReader(Runtime runtime, Scope& scope, MemoryShare& memory, Registers& registers,
+               Blocks& blocks, PartitionId partition, rows::HeadRow head, uint64_t first,
+               uint64_t length)
       : runtime_(runtime),
         scope_(scope),
+        memory_(memory),
         registers_(registers),
         blocks_(blocks),
         partition_(partition),
@@ -51,10 +62,10 @@ class ExtentReader : public BodyReader {
     CO_TRY_STATUS(co_await fill());
     if (pieces_.empty() && ahead_.empty()) co_return Blob();
     if (ahead_.empty() && pieces_.size() == 1) {  // the last or only one: nothing to overlap with
-      Piece piece = std::move(pieces_.front());
-      pieces_.pop_front();
+      MemoryLease lease = lease_next();
+      Piece piece = take_piece(lease);
       if (!piece.memory.empty()) co_return piece.memory;
-      co_return co_await blocks_.get(piece.home, piece.block, piece.offset, piece.size, deadline());
+      co_return co_await get_leased(blocks_, std::move(piece), deadline(), std::move(lease));
     }
     start_fetches();
     std::shared_ptr<Fetch> first = std::move(ahead_.front());
@@ -66,16 +77,39 @@ class ExtentReader : public BodyReader {
  private:
   TimePoint deadline() const { return runtime_.clock.after(kBlockReadTimeout); }
 
+  // For the next piece; none if it needs none or there is none.
+  MemoryLease lease_next() {
+    if (!pieces_.front().memory.empty()) return {};
+    std::optional<MemoryLease> lease = memory_.try_acquire(pieces_.front().size);
+    if (!lease) return {};
+    return std::move(*lease);
+  }
+
+  // The next piece, or as little of it as goes without a lease.
+  Piece take_piece(const MemoryLease& lease) {
+    Piece piece = pieces_.front();
+    uint32_t step = kShortStepBytes - piece.offset % kShortStepBytes;
+    if (lease || !piece.memory.empty() || piece.size <= step) {
+      pieces_.pop_front();
+      return piece;
+    }
+    piece.size = step;
+    pieces_.front().offset += step;
+    pieces_.front().size -= step;
+    return piece;
+  }
+
   void start_fetches() {
     while (!pieces_.empty() && ahead_.size() < 1 + kReadAheadPieces) {
+      MemoryLease lease = lease_next();
+      if (!lease && pieces_.front().memory.empty() && !ahead_.empty()) break;
       auto slot = std::make_shared<Fetch>();
-      Piece piece = std::move(pieces_.front());
-      pieces_.pop_front();
+      Piece piece = take_piece(lease);
       if (!piece.memory.empty()) {
         slot->bytes.emplace(std::move(piece.memory));
         slot->done.set();
       } else {
-        scope_.spawn(fetch(blocks_, std::move(piece), deadline(), slot));
+        scope_.spawn(fetch(blocks_, std::move(piece), deadline(), std::move(lease), slot));
       }
       ahead_.push_back(std::move(slot));
     }
@@ -137,6 +171,7 @@ class ExtentReader : public BodyReader {
 
   Runtime runtime_;
   Scope& scope_;
+  MemoryShare& memory_;
   Registers& registers_;
   Blocks& blocks_;
   PartitionId partition_;
@@ -157,10 +192,11 @@ class MemoryReader : public BodyReader {
 
 }  // namespace
 
-std::unique_ptr<BodyReader> open_body_reader(Runtime runtime, Scope& scope, Registers& registers,
-                                             Blocks& blocks, PartitionId partition,
-                                             rows::HeadRow head, uint64_t first, uint64_t length) {
-  return std::make_unique<ExtentReader>(runtime, scope, registers, blocks, partition,
+std::unique_ptr<BodyReader> open_body_reader(Runtime runtime, Scope& scope, MemoryShare& memory,
+                                             Registers& registers, Blocks& blocks,
+                                             PartitionId partition, rows::HeadRow head,
+                                             uint64_t first, uint64_t length) {
+  return std::make_unique<ExtentReader>(runtime, scope, memory, registers, blocks, partition,
                                         std::move(head), first, length);
 }
 

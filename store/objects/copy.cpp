@@ -71,8 +71,8 @@ Task<Result<std::unique_ptr<BodySource>>> Store::source_body(HeadAt& source, uin
     reader = memory_body_reader(Blob::copy(*source.inline_body).slice(first, length));
   } else {
     rows::HeadRow row = source.row;
-    reader = open_body_reader(runtime_, scope_, rows_of(source.at), blocks_, source.partition,
-                              std::move(row), first, length);
+    reader = open_body_reader(runtime_, scope_, memory_.reads, rows_of(source.at), blocks_,
+                              source.partition, std::move(row), first, length);
   }
   co_return std::make_unique<ReaderSource>(std::move(reader), length);
 }
@@ -251,10 +251,11 @@ Task<Result<PartInfo>> Store::copy_part(CopyPartRequest request, TimePoint deadl
       part.set_etag(source.row.etag());
     } else {
       rows::HeadRow source_row = source.row;
-      auto reader = source.row.inline_body()
-                        ? memory_body_reader(Blob::copy(*source.inline_body).slice(first, length))
-                        : open_body_reader(runtime_, scope_, rows_of(source.at), blocks_,
-                                           source.partition, std::move(source_row), first, length);
+      auto reader =
+          source.row.inline_body()
+              ? memory_body_reader(Blob::copy(*source.inline_body).slice(first, length))
+              : open_body_reader(runtime_, scope_, memory_.reads, rows_of(source.at), blocks_,
+                                 source.partition, std::move(source_row), first, length);
       CO_TRY(std::string etag, co_await md5_of(*reader, runtime_.cpu));
       part.set_etag(std::move(etag));
     }

@@ -108,8 +108,9 @@ Task<Result<GetResult>> Store::open(GetRequest request, bool with_body, TimePoin
     Blob body = Blob::own(std::move(*head.inline_body));
     result.body = memory_body_reader(body.slice(result.first, result.length));
   } else {
-    result.body = open_body_reader(runtime_, scope_, rows_of(head.at), blocks_, head.partition,
-                                   std::move(head.row), result.first, result.length);
+    result.body =
+        open_body_reader(runtime_, scope_, memory_.reads, rows_of(head.at), blocks_, head.partition,
+                         std::move(head.row), result.first, result.length);
   }
   co_return result;
 }

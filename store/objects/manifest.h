@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/async/memory.h"
 #include "base/async/runtime.h"
 #include "proto/rows.pb.h"
 #include "store/block/blocks.h"
@@ -46,11 +47,12 @@ Task<Result<std::vector<rows::ManifestPart>>> read_parts(Registers& registers,
                                                          PartitionId partition, rows::HeadRow head,
                                                          TimePoint deadline);
 
-// Reads [first, first + length) of an object, with one or two blocks fetched ahead. `scope` ends
-// the fetches.
-std::unique_ptr<BodyReader> open_body_reader(Runtime runtime, Scope& scope, Registers& registers,
-                                             Blocks& blocks, PartitionId partition,
-                                             rows::HeadRow head, uint64_t first, uint64_t length);
+// Reads [first, first + length) of an object, with one or two blocks fetched ahead as long as
+// `memory` has room for them. `scope` ends the fetches.
+std::unique_ptr<BodyReader> open_body_reader(Runtime runtime, Scope& scope, MemoryShare& memory,
+                                             Registers& registers, Blocks& blocks,
+                                             PartitionId partition, rows::HeadRow head,
+                                             uint64_t first, uint64_t length);
 
 // Reads it to the end. The MD5 in hex, as an ETag shows it.
 Task<Result<std::string>> md5_of(BodyReader& body, Pool& cpu);

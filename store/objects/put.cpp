@@ -1,6 +1,7 @@
 // PUT: the body first, in blocks on the replicas of its key's partition; then the head, in one
 // register write. Nothing is locked while a body arrives, and what a failed PUT leaves behind is an
 // orphan that store/sync/orphans.h finds.
+#include <algorithm>
 #include <chrono>
 
 #include "base/core/limits.h"
@@ -11,22 +12,22 @@ namespace {
 
 constexpr size_t kBlocksInFlight = 4;  // per body
 constexpr Duration kBlockWriteTimeout = std::chrono::seconds(10);
-
-size_t kib(size_t bytes) { return (bytes + kKiB - 1) / kKiB; }
+// How long a client is paced before it is told to slow down. Clients give up after 60 s without
+// progress.
+constexpr Duration kMemoryWait = std::chrono::seconds(20);
+constexpr size_t kReadingBytes = 256 * kKiB;  // buffers of the socket beside the block they fill
 
 // Blocks of one body on their way to the replicas.
 struct Flow {
-  Flow(Semaphore& memory, bool available) : memory(memory), available(available) {}
+  explicit Flow(bool available) : available(available) {}
   Scope scope;
   Semaphore slots{kBlocksInFlight};
-  Semaphore& memory;
   bool available;  // any copy will do while a majority does not answer
   Status failed;
 };
 
 Task<void> put_block(Blocks& blocks, Flow& flow, PartitionId home, BlockId id, BlockOwner owner,
                      Blob bytes, TimePoint deadline) {
-  size_t held = kib(bytes.size());
   Status put;
   if (flow.available) {
     put = co_await blocks.put_available(home, id, std::move(owner), std::move(bytes), deadline);
@@ -35,11 +36,10 @@ Task<void> put_block(Blocks& blocks, Flow& flow, PartitionId home, BlockId id, B
   }
   if (!put && flow.failed) flow.failed = std::move(put);
   flow.slots.release();
-  flow.memory.release(held);
 }
 
 // A whole block from however small pieces; shorter at the end of the body.
-Task<Result<Blob>> next_block(BodySource& body, size_t block_bytes) {
+Task<Result<Blob>> read_block(BodySource& body, size_t block_bytes) {
   CO_TRY(Blob first, co_await body.next(block_bytes));
   if (first.empty() || first.size() == block_bytes) co_return first;
   CO_TRY(Blob second, co_await body.next(block_bytes - first.size()));
@@ -55,9 +55,31 @@ Task<Result<Blob>> next_block(BodySource& body, size_t block_bytes) {
   co_return Blob::own(std::move(joined));
 }
 
+// The block at `offset`, after there is memory for it: until then nothing is read from the client.
+// Whoever waits here holds memory of whole blocks only, and those move on without him.
+Task<Result<Blob>> next_block(Runtime& runtime, MemoryBudget& memory, BodySource& body,
+                              uint64_t offset) {
+  size_t most = kBlockBytes;
+  int64_t declared = body.declared_bytes();
+  if (declared >= 0) {
+    uint64_t size = static_cast<uint64_t>(declared);
+    most = static_cast<size_t>(std::min<uint64_t>(most, size - std::min(size, offset)));
+  }
+  if (most > MemoryBudget::kSmallBodyBytes) most += kReadingBytes;
+  TimePoint until = runtime.clock.after(kMemoryWait);
+  CO_TRY(MemoryLease lease, co_await memory.body_share(declared).acquire(most, until));
+  body.lend(std::move(lease));
+  Result<Blob> block = co_await read_block(body, kBlockBytes);
+  MemoryLease left = body.take_lease();
+  if (!block) co_return block;
+  left.shrink(block->size());
+  co_return leased(std::move(*block), std::move(left));
+}
+
 // Reads the body to its end and hands its blocks to `flow`.
-Task<Result<uint64_t>> pump(Runtime& runtime, Blocks& blocks, Flow& flow, PartitionId home,
-                            VersionId version, BlockOwner owner, BodySource& body, Blob first) {
+Task<Result<uint64_t>> pump(Runtime& runtime, MemoryBudget& memory, Blocks& blocks, Flow& flow,
+                            PartitionId home, VersionId version, BlockOwner owner, BodySource& body,
+                            Blob first) {
   uint64_t size = 0;
   Blob block = std::move(first);
   for (uint32_t index = 0; !block.empty(); ++index) {
@@ -70,13 +92,12 @@ Task<Result<uint64_t>> pump(Runtime& runtime, Blocks& blocks, Flow& flow, Partit
       flow.slots.release();
       break;
     }
-    co_await flow.memory.acquire(kib(taken));
     BlockId id{version, index};
     flow.scope.spawn(put_block(blocks, flow, home, id, owner, std::move(block),
                                runtime.clock.after(kBlockWriteTimeout)));
     block = Blob();
     if (taken < kBlockBytes) break;  // next_block gave less: the body ended
-    CO_TRY(block, co_await next_block(body, kBlockBytes));
+    CO_TRY(block, co_await next_block(runtime, memory, body, size));
   }
   co_return size;
 }
@@ -89,7 +110,7 @@ Task<Result<StoredBody>> Store::store_body(const BucketAt& at, std::string key, 
   if (body.declared_bytes() > static_cast<int64_t>(kPutBytesMax)) {
     co_return fail(ErrorCode::kEntityTooLarge, "the body is larger than 5 GiB");
   }
-  CO_TRY(Blob first, co_await next_block(body, kBlockBytes));
+  CO_TRY(Blob first, co_await next_block(runtime_, memory_, body, 0));
   if (first.size() <= kInlineBytesMax) {
     CO_TRY(Blob end, co_await body.next(1));
     CHECK(end.empty());
@@ -100,9 +121,9 @@ Task<Result<StoredBody>> Store::store_body(const BucketAt& at, std::string key, 
   }
   PartitionId home = at.space.partition(key);
   BlockOwner owner{at.bucket.id, std::move(key), part};
-  Flow flow(body_memory_, at.space.available);
-  auto pumped = co_await pump(runtime_, blocks_, flow, home, version, std::move(owner), body,
-                              std::move(first));
+  Flow flow(at.space.available);
+  auto pumped = co_await pump(runtime_, memory_, blocks_, flow, home, version, std::move(owner),
+                              body, std::move(first));
   // The digests are finished while the last blocks travel.
   Result<BodyDigests> digests = fail(ErrorCode::kCancelled);
   if (pumped && flow.failed) digests = co_await body.finish();

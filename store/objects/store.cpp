@@ -10,20 +10,19 @@ namespace {
 
 constexpr Duration kStepTimeout = std::chrono::milliseconds(4000);
 constexpr int kStaleRetriesMax = 4;
-constexpr size_t kBodyMemoryKiB = 96 * 1024;
 
 }  // namespace
 
-Store::Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
-             const Topology& topology, Available available)
+Store::Store(Runtime runtime, Scope& scope, MemoryBudget& memory, Registers& registers,
+             Blocks& blocks, const Topology& topology, Available available)
     : runtime_(runtime),
       scope_(scope),
+      memory_(memory),
       registers_(registers),
       blocks_(blocks),
       topology_(topology),
       available_(available),
-      directory_(runtime_, registers, topology, available.control),
-      body_memory_(kBodyMemoryKiB) {}
+      directory_(runtime_, registers, topology, available.control) {}
 
 Store::~Store() = default;
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/async/memory_budget.h"
 #include "base/async/runtime.h"
 #include "store/available/service.h"
 #include "store/block/blocks.h"
@@ -39,11 +40,11 @@ class Store : public ObjectStore {
     AvailableRows* rows = nullptr;
     ControlTables* control = nullptr;
   };
-  Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
+  Store(Runtime runtime, Scope& scope, MemoryBudget& memory, Registers& registers, Blocks& blocks,
         const Topology& topology, Available available);
-  Store(Runtime runtime, Scope& scope, Registers& registers, Blocks& blocks,
+  Store(Runtime runtime, Scope& scope, MemoryBudget& memory, Registers& registers, Blocks& blocks,
         const Topology& topology)
-      : Store(runtime, scope, registers, blocks, topology, Available()) {}
+      : Store(runtime, scope, memory, registers, blocks, topology, Available()) {}
   ~Store() override;
 
   Task<Result<Bucket>> create_bucket(std::string name, std::string owner, std::string region,
@@ -201,12 +202,12 @@ class Store : public ObjectStore {
 
   Runtime runtime_;
   Scope& scope_;
+  MemoryBudget& memory_;
   Registers& registers_;
   Blocks& blocks_;
   const Topology& topology_;
   Available available_;
   BucketDirectory directory_;
-  Semaphore body_memory_;  // in KiB: what bodies under way may hold in this process
 };
 
 }  // namespace covey

@@ -1,4 +1,4 @@
-"""memory_cap: a node that is asked for more than it holds says SlowDown; it does not grow, and good requests go on."""
+"""memory_cap: a node that is asked for more than it holds paces its clients; it does not grow, and good requests go on."""
 import concurrent.futures
 import http.client
 import os
@@ -8,9 +8,11 @@ import threading
 import time
 from collections import Counter
 
+import boto3
+import botocore.config
 from botocore.exceptions import ClientError
 
-from local import LONG, UNKNOWN_ERRORS, status_of, wait_until
+from local import LONG, UNKNOWN_ERRORS, LocalCluster, status_of, wait_until
 from process import OwnNode
 
 CAP_MIB = 160
@@ -265,3 +267,79 @@ def test_many_large_uploads_at_the_default_cap(tmp_path):
         assert watch.peak <= 256, "it grew beyond the cap"
         good_request(client, served)
         assert node.stop() == 0
+
+
+CAP_MIB_DEFAULT = 256
+PARALLEL, PART_MIB = 64, 8
+PARTS = 1 if LONG == 1 else min(25, 5 * LONG)
+
+
+def sdk_client(cluster, k):
+    """As boto3 comes: it tries five times."""
+    config = botocore.config.Config(max_pool_connections=PARALLEL, s3={"addressing_style": "path"})
+    return boto3.client("s3", endpoint_url=cluster.endpoint(k), region_name=cluster.env["AWS_REGION"], config=config,
+                        aws_access_key_id=cluster.env["AWS_ACCESS_KEY_ID"],
+                        aws_secret_access_key=cluster.env["AWS_SECRET_ACCESS_KEY"])
+
+
+def upload_in_parts(client, bucket, key, body):
+    made = client.create_multipart_upload(Bucket=bucket, Key=key)
+    parts = [{"PartNumber": n, "ETag": client.upload_part(Bucket=bucket, Key=key, UploadId=made["UploadId"], PartNumber=n,
+                                                          Body=body)["ETag"]} for n in range(1, PARTS + 1)]
+    client.complete_multipart_upload(Bucket=bucket, Key=key, UploadId=made["UploadId"], MultipartUpload={"Parts": parts})
+
+
+def stored_right(client, bucket, key, body):
+    """The whole object, read in pieces and compared."""
+    stream, at = client.get_object(Bucket=bucket, Key=key)["Body"], 0
+    for piece in stream.iter_chunks(1 << 20):
+        begin = at % len(body)
+        expected = (body[begin:] + body[:begin])[:len(piece)]
+        if piece != expected:
+            return False
+        at += len(piece)
+    return at == PARTS * len(body)
+
+
+def test_sixty_four_multipart_uploads_on_three_nodes():
+    """All are stored, at the default cap. With COVEY_LONG=5: 64 of 200 MiB at once, among 10,000 connections."""
+    cluster = LocalCluster("memory")
+    try:
+        cluster.up()
+        clients = {k: sdk_client(cluster, k) for k in cluster.nodes}
+        clients[1].create_bucket(Bucket="many")
+        body = os.urandom(PART_MIB << 20)
+        watches = {k: Watch(cluster.pid(k)) for k in cluster.nodes}
+        crowds = [Crowd(NodeOf(cluster, k), min(10_000, 2000 * LONG) // 3) for k in cluster.nodes] if LONG > 1 else []
+        for helper in [*watches.values(), *crowds]:
+            helper.__enter__()
+        try:
+            began = time.monotonic()
+            with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+                done = [pool.submit(upload_in_parts, clients[n % 3 + 1], "many", f"m-{n}", body) for n in range(PARALLEL)]
+                failures = Counter(repr(f.exception()) for f in done if f.exception())
+            took = time.monotonic() - began
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:  # through another node
+                good = list(pool.map(lambda n: stored_right(clients[(n + 1) % 3 + 1], "many", f"m-{n}", body), range(PARALLEL)))
+        finally:
+            for helper in [*watches.values(), *crowds]:
+                helper.__exit__()
+        peaks = {k: round(watch.peak) for k, watch in watches.items()}
+        print(f"{PARALLEL} multipart uploads of {PARTS * PART_MIB} MiB at once in {took:.0f} s, "
+              f"{sum(len(crowd.crowd) for crowd in crowds)} slow connections: peaks {peaks} MiB of {CAP_MIB_DEFAULT}, "
+              f"{len(failures)} failed")
+        assert not failures, failures
+        assert all(good)
+        assert max(peaks.values()) <= CAP_MIB_DEFAULT, "a node grew beyond the cap"
+    finally:
+        cluster.down()
+
+
+class NodeOf:
+    """A node of a cluster, as Crowd takes it."""
+
+    def __init__(self, cluster, k):
+        self.cluster, self.k = cluster, k
+
+    def port(self, what):
+        return self.cluster.port(self.k, what)

@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
   FixedUsers users;
   users.add("main", "mainsecret", "mainid", "Main");
   users.add("alt", "altsecret", "altid", "Alt");
-  Store store(runtime, scope, registers, blocks, topology);
+  MemoryBudget memory(loop, loop, 256 * kMiB);
+  Store store(runtime, scope, memory, registers, blocks, topology);
   GatewaySettings settings;
   settings.domains = {"s3.test"};
   Gateway gateway(runtime, store, users, settings);

@@ -133,7 +133,7 @@ class LocalBlocks : public Blocks {
       co_return fail(ErrorCode::kNotFound);
     co_return Blob::copy(std::string_view(it->second).substr(offset, size));
   }
-  uint32_t read_step(PartitionId) const override { return 64 * 1024; }
+  uint32_t read_step(PartitionId) const override { return 256 * 1024; }
   Task<Status> drop_local(PartitionId, VersionId version) override {
     std::erase_if(blocks, [&](const auto& entry) { return entry.first.version == version; });
     co_return Status();

@@ -14,14 +14,18 @@ inline constexpr PartitionId kHome = 3;
 struct BlockMember {
   BlockMember(SimLoop& loop, SimRng& seed, SimNetwork& network, NodeId self, std::string name,
               std::shared_ptr<const LayoutState> layout)
-      : node(loop, seed, name), net(network), id(self), topology(self, std::move(layout)) {}
+      : node(loop, seed, name),
+        memory(loop, loop, 256 * kMiB),
+        net(network),
+        id(self),
+        topology(self, std::move(layout)) {}
 
   void start() {
     peers.push_back(std::make_unique<SimPeers>(net, id));
     REQUIRE(node.start());
     scope = std::make_unique<Scope>();
-    service = std::make_unique<BlockService>(node.host.runtime(), *scope, *node.kv, *peers.back(),
-                                             topology, *node.store);
+    service = std::make_unique<BlockService>(node.host.runtime(), *scope, memory, *node.kv,
+                                             *peers.back(), topology, *node.store);
     for (const BlockKey& block : node.recovered) service->recovered(block);
     scope->spawn(service->run());
   }
@@ -35,6 +39,7 @@ struct BlockMember {
   }
 
   BlockNode node;
+  MemoryBudget memory;
   SimNetwork& net;
   NodeId id;
   SimTopology topology;

@@ -42,6 +42,25 @@ TEST_CASE("a dripping body ends in kTimeout, however regular the drops are") {
   EXPECT(server.handler.last_error == static_cast<int>(ErrorCode::kTimeout));
 }
 
+TEST_CASE("a slow body goes on until others wait for the memory it holds") {
+  HttpLimits limits;
+  auto waiting = std::make_shared<std::atomic<bool>>(false);
+  limits.hurried = [waiting] { return waiting->load(); };
+  limits.hurried_stall = 1s;
+  Server server(limits);
+  Client client(server.port()), small(server.port());
+  REQUIRE(client.send("PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nx"));
+  REQUIRE(small.send("PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx"));
+  EXPECT(eventually([&] { return server.handler.handled == 2; }));
+  std::this_thread::sleep_for(3s);
+  EXPECT(server.handler.failed == 0);
+  *waiting = true;
+  EXPECT(client.read().status == 408);
+  EXPECT(server.handler.last_error == static_cast<int>(ErrorCode::kTimeout));
+  REQUIRE(small.send("y"));  // holds little: it may take its time
+  EXPECT(small.read().body == "xy");
+}
+
 TEST_CASE("a client that does not read its answer is cut off") {
   HttpLimits limits;
   limits.write_stall = 1s;

@@ -43,6 +43,7 @@ struct ObjectsFixture {
   LocalBlocks blocks;
   OneNode topology;
   Scope scope;
+  MemoryBudget memory{loop, loop, 256 * kMiB};
   std::unique_ptr<Store> store;
 
   ObjectsFixture() {
@@ -51,7 +52,7 @@ struct ObjectsFixture {
     registers.add_table(tables.parts);
     registers.add_table(tables.buckets);
     registers.add_table(tables.refs);
-    store = std::make_unique<Store>(host.runtime(), scope, registers, blocks, topology);
+    store = std::make_unique<Store>(host.runtime(), scope, memory, registers, blocks, topology);
     loop.run(store->create_bucket("b", "owner", "us-east-1", later(), Consistency::kStrong))
         .value();
   }

@@ -12,6 +12,26 @@ TEST_CASE_FIXTURE(ObjectsFixture, "what is put is got, inline and in blocks") {
   EXPECT(get("nothing").is(ErrorCode::kNoSuchKey));
 }
 
+TEST_CASE_FIXTURE(ObjectsFixture, "a body waits for memory, for a while; readers go on without") {
+  const std::string large = sample(3'000'017), small = sample(50'000);
+  REQUIRE(put("k", large).has_value());
+  EXPECT(memory.bodies.used() == 0);
+  std::optional<MemoryLease> bodies = memory.bodies.try_acquire(memory.bodies.limit());
+  std::optional<MemoryLease> reads = memory.reads.try_acquire(memory.reads.limit());
+  TimePoint began = loop.now();
+  EXPECT(put("l", large).is(ErrorCode::kOverloaded));
+  EXPECT(loop.now() - began == std::chrono::seconds(20));
+  EXPECT(put("s", small).has_value());
+  EXPECT(get("k").value() == large);
+  loop.schedule(loop.after(std::chrono::seconds(10)), [&] { bodies.reset(); });
+  began = loop.now();
+  EXPECT(put("l", large).has_value());
+  EXPECT(loop.now() - began >= std::chrono::seconds(10));
+  reads.reset();
+  EXPECT(get("l").value() == large);
+  EXPECT(memory.bodies.used() + memory.small_bodies.used() + memory.reads.used() == 0);
+}
+
 TEST_CASE_FIXTURE(ObjectsFixture, "ranges") {
   std::string bytes = sample(2'500'000);
   REQUIRE(put("k", bytes).has_value());
