@@ -14,8 +14,11 @@ class Pace {
   explicit Pace(size_t window_max) : window_max_(static_cast<double>(window_max)) {}
 
   size_t window() const { return static_cast<size_t>(window_); }
-  // To wait before the next transfer.
-  Duration pause() const { return slow() && window_ < 2 ? smoothed_ : Duration::zero(); }
+  // To wait before the next transfer. Bounded: after transfers that timed out it would otherwise be
+  // longer than a caller has time for, and without a transfer nothing would shorten it again.
+  Duration pause() const {
+    return slow() && window_ < 2 ? std::min(smoothed_, kPauseMax) : Duration::zero();
+  }
 
   void finished(Duration took) {
     smoothed_ = smoothed_ == Duration::zero() ? took : (7 * smoothed_ + took) / 8;
@@ -27,6 +30,7 @@ class Pace {
   static constexpr int kSlowFactor = 4;  // times the fastest
   static constexpr int kBestAges = 64;   // the fastest is forgotten slowly: links change
   static constexpr Duration kNeverSlow = std::chrono::milliseconds(20);
+  static constexpr Duration kPauseMax = std::chrono::seconds(1);
 
   bool slow() const { return smoothed_ > kNeverSlow && smoothed_ > kSlowFactor * best_; }
 

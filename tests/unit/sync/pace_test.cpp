@@ -21,3 +21,11 @@ TEST_CASE("pace: opens while transfers are quick, closes while they are slow, re
   EXPECT(pace.window() == 4);
   EXPECT(pace.pause() == Duration::zero());
 }
+
+TEST_CASE("pace: transfers that timed out do not hold the next ones up for as long") {
+  Pace pace(4);
+  pace.finished(milliseconds(30));
+  for (int i = 0; i < 8; ++i) pace.finished(std::chrono::seconds(20));
+  EXPECT(pace.pause() > Duration::zero());
+  EXPECT(pace.pause() <= std::chrono::seconds(1));
+}
