@@ -160,8 +160,6 @@ Result<Cluster::Draft> Cluster::draft(const Wish& wish) const {
                            [&](const Member& m) { return is_named(m.id, m.name, name); });
     if (at == draft.members.end())
       return fail(ErrorCode::kNotFound, "no member is named " + name + ": see covey node list");
-    if (draft.members.size() == 1)
-      return fail(ErrorCode::kInvalid, "the last node cannot be removed");
     draft.what.push_back(at->name + " leaves");
     depart(draft.departed, at->id);
     draft.members.erase(at);
@@ -181,6 +179,8 @@ Result<Cluster::Draft> Cluster::draft(const Wish& wish) const {
     if (draft.what.size() == lines)
       return fail(ErrorCode::kInvalid, "another member is named " + name + " and is up");
   }
+  // One that is taken in by the same change may take the place of all that leave.
+  if (draft.members.empty()) return fail(ErrorCode::kInvalid, "the last node cannot be removed");
   return draft;
 }
 

@@ -107,6 +107,20 @@ TEST_CASE("a member leaves an empty cluster by command, dead or alive, and comes
   EXPECT_FALSE(world.at(0).layout()->has_departed(World::id(3)));
 }
 
+TEST_CASE("one change takes the last member out and another node in; none takes all of them out") {
+  World world(9);
+  world.start(0, false);
+  world.start(1, true);
+  REQUIRE(world.run_until_settled(2));
+  REQUIRE(world.loop.run(world.at(0).apply({{"n1"}, {}})));
+  REQUIRE(world.run_until_settled(1));
+  EXPECT(world.loop.run(world.at(0).apply({{"n0"}, {}})).is(ErrorCode::kInvalid));
+  REQUIRE(world.loop.run_until([&] { return world.at(0).candidates().size() == 1; }, 60s));
+  REQUIRE(world.loop.run(world.at(0).apply({{"n0"}, {"n1"}})));
+  EXPECT(world.run_until_settled(1));
+  EXPECT(world.at(0).layout()->current.members[0].id == World::id(1));
+}
+
 TEST_CASE("a node whose name is taken waits and says why") {
   World world(8);
   world.start(0, false, "box");
