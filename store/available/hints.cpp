@@ -11,7 +11,10 @@ namespace {
 constexpr Duration kRound = std::chrono::seconds(1);
 constexpr size_t kHintsPerRound = 256;
 constexpr size_t kOwedPerRound = 256;
+constexpr Duration kCountHintsEvery = std::chrono::minutes(1);
 constexpr size_t kAttachmentBytesMax = 1 << 20;  // with one row
+
+constexpr char kFirstHint = static_cast<char>(TableId::kHints);
 
 std::string place_of_row(const RegisterKey& key) {
   std::string place(1, static_cast<char>(key.table));
@@ -28,7 +31,7 @@ AvailableRows::Progress AvailableRows::progress() const {
 
 Task<void> AvailableRows::run(Scope& scope) {
   while (true) {
-    Status handed = co_await hand_over();
+    Status handed = co_await hand_over(scope);
     if (!handed) log_debug("hints: {}", to_string(handed.error()));
     std::vector<NodeId> nodes;
     for (const auto& [node, rows] : owed_) nodes.push_back(node);
@@ -41,19 +44,32 @@ Task<void> AvailableRows::run(Scope& scope) {
   }
 }
 
-Task<Status> AvailableRows::hand_over() {
-  std::string begin(1, static_cast<char>(TableId::kHints));
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kHints) + 1));
-  std::vector<std::string> keys;
+// What comes and goes is counted as it does; what purging a partition makes of rows is not.
+Status AvailableRows::count_hints() {
+  if (runtime_.clock.now() < count_hints_at_) return {};
+  count_hints_at_ = runtime_.clock.after(kCountHintsEvery);
+  auto rows = kv_.scan(std::string(1, kFirstHint), std::string(1, kFirstHint + 1));
   uint64_t count = 0;
-  auto rows = kv_.scan(begin, end);
-  for (; rows->valid(); rows->next(), ++count) {
-    if (keys.size() < kHintsPerRound) keys.emplace_back(rows->key());
-  }
-  CO_TRY_STATUS(rows->status());
-  rows.reset();
+  for (; rows->valid(); rows->next()) ++count;
+  TRY_STATUS(rows->status());
   hints_ = count;
+  return {};
+}
+
+// Some, each time the next ones: those in front may wait for replicas that are away for long.
+Task<Status> AvailableRows::hand_over(Scope& scope) {
+  CO_TRY_STATUS(count_hints());
+  std::vector<std::string> keys;
+  {
+    auto rows = kv_.scan(next_hint_.empty() ? std::string(1, kFirstHint) : next_hint_,
+                         std::string(1, kFirstHint + 1));
+    for (; rows->valid() && keys.size() < kHintsPerRound; rows->next())
+      keys.emplace_back(rows->key());
+    CO_TRY_STATUS(rows->status());
+    next_hint_ = rows->valid() ? std::string(rows->key()) : std::string();
+  }
   for (std::string& hint : keys) {
+    if (scope.stop_requested()) co_return Status();
     CO_TRY(RegisterKey key, key_of_hint(hint));
     Status done = co_await hand_over_one(std::move(hint), std::move(key));
     // The replicas of this one do not answer; those of the others may.
@@ -157,8 +173,11 @@ Task<void> AvailableRows::pay_owed(NodeId node) {
       auto attachments = attachments_here(key, request.row);
       if (attachments) request.attachments = std::move(*attachments);
       auto sent = co_await call(node, std::move(request), runtime_.clock.after(kAvailableCall));
-      if (!sent && !sent.is(ErrorCode::kTooLarge)) co_return;  // later
-      ++totals_.handed_over;
+      bool later = sent.is(ErrorCode::kTimeout) || sent.is(ErrorCode::kUnavailable) ||
+                   sent.is(ErrorCode::kOverloaded) || sent.is(ErrorCode::kNoSpace);
+      if (later || scope_.stop_requested()) co_return;
+      // What it refuses for another reason must not keep the rest waiting: comparing finds it.
+      if (sent) ++totals_.handed_over;
     }
     rows = owed_.find(node);
     if (rows == owed_.end()) co_return;

@@ -83,8 +83,25 @@ Status AvailableRows::store(const RegisterKey& key, const Place& at, const Avail
   if (!kept) ++hints_;
   for (const Attachment& one : attachments)
     batch.put(attachment_store_key(key.partition, one.owner, one.suffix), one.value);
+  if (kept) {
+    TRY(Hint before, decode_hint(kept->bytes));
+    drop_unnamed(key, before.row, row, batch);
+  }
   batch.put(hint_key(key), encode_hint({actor, row}));
   return {};
+}
+
+// Of a hint whose versions were replaced here: a replica's garbage rows see to that, here nobody
+// would. Not of uploads: the object that one is completed to has the same attachments.
+void AvailableRows::drop_unnamed(const RegisterKey& key, const AvailableRow& before,
+                                 const AvailableRow& now, WriteBatch& batch) const {
+  const AvailableTable* of = table(key.table);
+  if (!of || !of->versions()) return;
+  auto named = of->attachments(encode_available(now));
+  for (auto& one : of->attachments(encode_available(before))) {
+    bool stays = std::find(named.begin(), named.end(), one) != named.end();
+    if (!stays) batch.erase(attachment_store_key(key.partition, one.first, one.second));
+  }
 }
 
 Status AvailableRows::merge_here(const AvailableRequest& request, WriteBatch& batch) {
@@ -239,6 +256,7 @@ Task<Result<PeerMessage>> AvailableRows::serve(NodeId from, PeerMessage message)
   CO_TRY(AvailableRequest request, decode_available_request(message.head));
   suspects_.erase(from);
   if (!topology_.layout()) co_return fail(ErrorCode::kUnavailable, "this node has no layout yet");
+  if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, "this node is stopping");
   AvailableReply reply;
   if (request.verb == AvailableVerb::kMutate) {
     if (!place(request.key.partition).self_in)

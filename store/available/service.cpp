@@ -6,6 +6,11 @@
 #include "base/core/log.h"
 
 namespace covey {
+namespace {
+
+constexpr const char* kStopping = "this node is stopping: ask another one";
+
+}  // namespace
 
 AvailableRows::AvailableRows(Runtime runtime, Kv& kv, RegisterService& registers,
                              const Topology& topology, Peers& peers)
@@ -71,6 +76,10 @@ Task<void> AvailableRows::ask_task(AnswersRef answers, NodeId to, AvailableReque
 void AvailableRows::ask(const AnswersRef& answers, const NodeId& to,
                         const AvailableRequest& request, TimePoint deadline) {
   answers->asked.push_back(to);
+  if (scope_.stop_requested()) {
+    ++answers->done;
+    return;
+  }
   scope_.spawn(ask_task(answers, to, request, deadline));
 }
 
@@ -101,6 +110,9 @@ Task<void> AvailableRows::wait(AnswersRef answers, Place at, bool self, TimePoin
 Task<Result<AvailableRows::Gathered>> AvailableRows::gather(AvailableRequest request,
                                                             TimePoint deadline) {
   Gathered gathered;
+  if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, kStopping);
+  if (scope_.running() >= kAvailableCallsMax)
+    co_return fail(ErrorCode::kOverloaded, "too many requests are under way: try again");
   Place at = place(request.key.partition);
   auto answers = std::make_shared<Answers>();
   TimePoint until = std::min(deadline, runtime_.clock.after(kAvailableCall));
@@ -109,6 +121,7 @@ Task<Result<AvailableRows::Gathered>> AvailableRows::gather(AvailableRequest req
   if (own) gathered.from_replica = at.self_in;
   if (own) gathered.replies.push_back(std::move(*own));
   co_await wait(answers, at, at.self_in, deadline);
+  if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, kStopping);
   std::vector<NodeId> have;
   if (at.self_in) have.push_back(self_);
   for (auto& [node, reply] : answers->got) {
@@ -125,6 +138,7 @@ Task<Result<AvailableRows::Gathered>> AvailableRows::gather(AvailableRequest req
   }
   Place nobody;  // no quorum: all of them are waited for
   if (!hints->asked.empty()) co_await wait(hints, nobody, false, deadline);
+  if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, kStopping);
   for (auto& [node, reply] : hints->got) gathered.replies.push_back(reply);
   if (gathered.replies.empty()) co_return fail(ErrorCode::kUnavailable, "no replica answers");
   co_return gathered;
@@ -295,6 +309,8 @@ Task<Status> AvailableRows::deliver(RegisterKey key, std::string row,
     for (const NodeId& node : at.others)
       if (!has_node(have, node)) owe(node, key);
   if (at.sets.quorum(have)) co_return Status();
+  // Not that nobody else is there: this node no longer asks.
+  if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, kStopping);
   ++totals_.fewer_copies;
   if (have.size() + (at.self_in ? 0 : 1) >= 2) co_return Status();
   // A second copy wherever there is room for one.

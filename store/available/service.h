@@ -35,6 +35,7 @@ inline constexpr Duration kAvailableSuspect = std::chrono::seconds(2);
 inline constexpr Duration kHlcAheadMax = std::chrono::minutes(5);
 inline constexpr size_t kHintsMax = 100000;  // on one node; then writes get 503
 inline constexpr size_t kOwedMax = 65536;    // rows owed to replicas; beyond: the next comparison
+inline constexpr size_t kAvailableCallsMax = 8192;  // to other nodes, under way; then 503
 
 // A mutation that removes one version, whatever it is: this byte, then the version id.
 inline constexpr char kRemoveVersion = 'v';
@@ -47,6 +48,7 @@ class AvailableRows final : public Registers, public PeerHandler {
 
   // Hands over hints and what is owed, until the scope stops.
   Task<void> run(Scope& scope);
+  // What is asked of it from now on is refused: nothing is acknowledged, nothing is begun.
   Task<void> stop();
 
   Task<Result<std::string>> mutate(RegisterKey key, Mutation mutation, TimePoint deadline) override;
@@ -144,6 +146,8 @@ class AvailableRows final : public Registers, public PeerHandler {
   Status store(const RegisterKey& key, const Place& at, const AvailableRow& row, uint64_t actor,
                const std::vector<Attachment>& attachments, WriteBatch& batch);
   Status merge_here(const AvailableRequest& request, WriteBatch& batch);
+  void drop_unnamed(const RegisterKey& key, const AvailableRow& before, const AvailableRow& now,
+                    WriteBatch& batch) const;
   Result<std::vector<AvailableItem>> rows_here(const RegisterKey& begin, const std::string& end,
                                                size_t limit, bool& cut);
   Result<bool> sealed(const BucketId& bucket);
@@ -151,7 +155,8 @@ class AvailableRows final : public Registers, public PeerHandler {
   Task<Result<AvailableReply>> answer(AvailableRequest request);
 
   // hints.cpp
-  Task<Status> hand_over();
+  Status count_hints();
+  Task<Status> hand_over(Scope& scope);
   Task<Status> hand_over_one(std::string hint_key, RegisterKey key);
   Task<void> pay_owed(NodeId node);
   void owe(const NodeId& node, const RegisterKey& key);
@@ -168,7 +173,8 @@ class AvailableRows final : public Registers, public PeerHandler {
   std::map<NodeId, std::set<std::pair<PartitionId, std::string>>> owed_;  // partition, place
   size_t owed_count_ = 0;
   uint64_t hints_ = 0;
-  bool hints_counted_ = false;
+  std::string next_hint_;  // where the next round begins to hand over; empty: at the first
+  TimePoint count_hints_at_;
   Progress totals_;
   Scope scope_;
 };

@@ -115,6 +115,8 @@ Status KvStore::check_batch(const WriteBatch& batch) const {
 // Decides before anything is visible: once admitted, a batch has its place in the journal.
 Status KvStore::admit(const WriteBatch& batch, size_t bytes) const {
   if (failed_) return fail(failed_->code, failed_->message);
+  // The commit would run after close() has waited for the last one.
+  if (closing_) return fail(ErrorCode::kUnavailable, "the metadata store is closed");
   if (bytes > options_.batch_bytes_max)
     return fail(ErrorCode::kTooLarge, "a metadata batch is too large; split it");
   using Share = WriteBatch::Share;

@@ -27,6 +27,19 @@ TEST_CASE("a failed write or sync is fatal, is not acknowledged and is never tri
   }
 }
 
+TEST_CASE("a store that was closed takes nothing: no commit would follow") {
+  SimKv t(6);
+  REQUIRE(t.start().has_value());
+  REQUIRE(t.loop.run(t.kv->write(one_put("a", "1"))).has_value());
+  t.loop.run(t.kv->close());
+  EXPECT(t.loop.run(t.kv->write(one_put("b", "2"))).is(ErrorCode::kUnavailable));
+  EXPECT_FALSE(value_of(*t.kv, "b").has_value());
+  t.stop();
+  REQUIRE(t.start().has_value());
+  EXPECT(value_of(*t.kv, "a") == "1");
+  EXPECT_FALSE(value_of(*t.kv, "b").has_value());
+}
+
 TEST_CASE("a full disk refuses puts with nothing visible, serves reads and takes deletes") {
   SimKv t(2);
   REQUIRE(t.start().has_value());
