@@ -6,7 +6,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from local import LocalCluster, local_netns, wait_until  # noqa: E402
+from local import LocalCluster, local_netns, running, wait_until  # noqa: E402
 
 numbers = itertools.count(1)
 NETNS = ("test_partition", "test_history")  # they share the names and addresses of the namespaces
@@ -14,13 +14,7 @@ NETNS = ("test_partition", "test_history")  # they share the names and addresses
 
 @pytest.fixture(scope="module")
 def file_cluster(request):
-    made = LocalCluster(request.module.__name__.removeprefix("test_"))
-    request.module.running_cluster = made
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
+    yield from running(request, LocalCluster(request.module.__name__.removeprefix("test_")))
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +22,7 @@ def five(request):
     """Five nodes in three zones (1 and 4, 2 and 5, 3), each in a network namespace of its own."""
     if trouble := local_netns.missing():
         pytest.skip(trouble)
-    made = LocalCluster(request.module.__name__.removeprefix("test_"), nodes=5, zones=3, netns=True)
-    request.module.running_cluster = made
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
+    yield from running(request, LocalCluster(request.module.__name__.removeprefix("test_"), nodes=5, zones=3, netns=True))
 
 
 @pytest.fixture

@@ -68,6 +68,15 @@ def wait_until(what, check, seconds=SETTLES_WITHIN_S, pause=0.1):
     raise AssertionError(f"waited {seconds} s in vain: {what}; last: {last!r}")
 
 
+def running(request, made):
+    """The rest of a fixture: yields the cluster while it runs; a failure of its tests shows its logs (conftest.py)."""
+    request.module.running_cluster = made
+    try:
+        yield made.up()
+    finally:
+        made.down()
+
+
 def status_of(error):
     """The HTTP status of a ClientError."""
     return error.response["ResponseMetadata"]["HTTPStatusCode"]

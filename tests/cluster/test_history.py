@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from history import Clients, quantiles
-from local import LONG, LocalCluster, local_netns, wait_until
+from local import LONG, LocalCluster, local_netns, running, wait_until
 from nemesis import Nemesis
 
 SECONDS = 25 if LONG == 1 else 60
@@ -53,13 +53,7 @@ def test_a_random_history_is_linearizable(five, run):
 def three(request):  # grows and shrinks, so each test has its own
     if trouble := local_netns.missing():
         pytest.skip(trouble)
-    made = LocalCluster("history-layout", nodes=3, netns=True)
-    request.module.running_cluster = made
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
+    yield from running(request, LocalCluster("history-layout", nodes=3, netns=True))
 
 
 def members(cluster, through):

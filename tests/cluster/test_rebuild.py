@@ -7,20 +7,14 @@ import shutil
 import pytest
 from botocore.exceptions import ClientError
 
-from local import LocalCluster, status_of, wait_until
+from local import LocalCluster, running, status_of, wait_until
 
 SIZES = [0, 1, 500, 4000, 4096, 4097, 70_000, 1_048_576, 2_500_000]
 
 
 @pytest.fixture
 def cluster(request):
-    made = LocalCluster("rebuild", settings=['snapshot_interval = "1h"'])
-    request.module.running_cluster = made
-    try:
-        made.up()
-        yield made
-    finally:
-        made.down()
+    yield from running(request, LocalCluster("rebuild", settings=['snapshot_interval = "1h"']))
 
 
 def body_of(key, size):

@@ -12,19 +12,14 @@ import boto3
 import botocore.config
 import pytest
 
-from local import LONG, LocalCluster, wait_until
+from local import LONG, LocalCluster, running, wait_until
 from process import OwnNode, covey, set_lines
 
 
 @pytest.fixture(scope="module")
 def file_cluster(request):
     """Its joiners run on ports of their own."""
-    made = LocalCluster("secrets")
-    request.module.running_cluster = made
-    try:
-        yield made.up()
-    finally:
-        made.down()
+    yield from running(request, LocalCluster("secrets"))
 
 
 def secret_file(cluster, k):
