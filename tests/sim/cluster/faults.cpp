@@ -55,7 +55,7 @@ void Faults::strike(Fault fault) {
     case Fault::kPowerAll:
       for (SimNode* each : nodes) each->crash(SimNode::Crash::kPower);
       return;
-    case Fault::kKill: return node.crash(SimNode::Crash::kProcess);
+    case Fault::kKill: ++node.kills; return node.crash(SimNode::Crash::kProcess);
     case Fault::kRestart: return restarts_.spawn(restart(node));
     case Fault::kCut:
     case Fault::kCutOneWay:

@@ -121,11 +121,12 @@ int run(const Args& args) {
   const Counts& c = totals.counts;
   std::printf(
       "%llu seeds, %llu bad; operations: %llu ok, %llu refused, %llu missing, %llu not done, %llu "
-      "unknown, %llu of these cut off; hash %016llx\n",
+      "unknown, %llu of these cut off; %llu power cuts, %llu kills; hash %016llx\n",
       static_cast<Unsigned>(args.seeds), static_cast<Unsigned>(totals.bad),
       static_cast<Unsigned>(c.ok), static_cast<Unsigned>(c.refused),
       static_cast<Unsigned>(c.missing), static_cast<Unsigned>(c.not_done),
       static_cast<Unsigned>(c.unknown), static_cast<Unsigned>(c.cut_off),
+      static_cast<Unsigned>(c.power_cuts), static_cast<Unsigned>(c.kills),
       static_cast<Unsigned>(totals.hash));
   return totals.bad == 0 ? 0 : 1;
 }

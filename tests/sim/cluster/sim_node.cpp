@@ -189,6 +189,7 @@ SimNode::SimNode(SimNetwork& the_net, SimWires& the_wires, SimRng& rng, Trace& t
   secret.bytes.fill(7);
   host.disk.on_power_loss = [this] {
     trace.line("n{} loses power", number);
+    ++power_cuts;
     crash(Crash::kProcess);
   };
 }
@@ -233,6 +234,7 @@ void SimNode::crash(Crash how) {
   std::shared_ptr<Incarnation> one = std::move(now_);
   now_ = nullptr;
   one->die();
+  if (how != Crash::kProcess) ++power_cuts;
   if (how == Crash::kPower) host.disk.crash();
   if (how == Crash::kPowerDroppingAll) host.disk.crash_dropping_all();
   if (how == Crash::kProcess) host.disk.halt();

@@ -123,6 +123,7 @@ class SimNode {
   Config config;
   ClusterSecret secret;
   MemoryRows rows;  // what LMDB holds
+  uint64_t power_cuts = 0, kills = 0;
 
  private:
   friend class Incarnation;

@@ -112,6 +112,7 @@ bool World::run() {
     if (healthy && good_) last_checks();
   }
   end();
+  for (const auto& node : nodes) counts.power_cuts += node->power_cuts, counts.kills += node->kills;
   check_histories();
   trace.line("hash {:016x}", trace.hash());
   return good_;

@@ -18,9 +18,11 @@ inline constexpr const char* kSimBucket = "bucket";
 struct Counts {
   uint64_t ok = 0, refused = 0, missing = 0, not_done = 0, unknown = 0;
   uint64_t cut_off = 0;  // of all: answered in time on the minority's side
+  uint64_t power_cuts = 0, kills = 0;
   void add(const Counts& other) {
     ok += other.ok, refused += other.refused, missing += other.missing;
     not_done += other.not_done, unknown += other.unknown, cut_off += other.cut_off;
+    power_cuts += other.power_cuts, kills += other.kills;
   }
 };
 
