@@ -12,6 +12,8 @@
 #include "base/os/signals.h"
 #include "base/os/uv_pool.h"
 #include "node/cli/cli.h"
+#include "node/damaged_start.h"
+#include "node/identity/private_file.h"
 #include "node/server.h"
 
 namespace covey {
@@ -45,12 +47,21 @@ int serve_node(const Config& config) {
     if (started) {
       run_task(loop, wait_for(stop));
       log_info("stopping");
-    } else {
+    } else if (!server.damaged()) {
       log_error("{}", started.error().message);
       code = kExitFailed;
     }
     run_task(loop, server.stop());
     again = server.reborn();
+    if (started || !server.damaged() || stop.is_set()) continue;
+    DamagedStart damaged(config, Runtime{loop, loop, rng, cpu, disk}, *server.damaged());
+    for (int number : {SIGTERM, SIGINT}) signals.on(number, [&damaged] { damaged.request_stop(); });
+    auto planned = run_task(loop, damaged.run());
+    again = planned && *planned;
+    if (planned) continue;
+    log_error("{}", planned.error().message);
+    (void)replace_private(config.damage_note(), planned.error().message + "\n");
+    code = kExitFailed;
   }
   log_info("stopped");
   return code;

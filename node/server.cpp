@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "base/core/log.h"
+#include "node/damaged_start.h"
 #include "node/known_peers.h"
 #include "node/metadata_place.h"
 #include "node/witness/data_owner.h"
@@ -71,6 +72,7 @@ Task<Status> Server::start() {
   scope_.spawn(rotation_->run(scope_));
   scope_.spawn(watch_space());
   scope_.spawn(remember_peers());
+  scope_.spawn(remember_members());
   snapshot_scope_.spawn(snapshots_->run(snapshot_scope_));
   co_return Status{};
 }
@@ -123,7 +125,16 @@ Task<Status> Server::open_metadata() {
   KvOptions options = kv_options(config_);
   options.fatal = disk_failed;
   options.may_archive = [this] { return !snapshots_ || snapshots_->may_archive(); };
-  CO_TRY(kv_, co_await open_local_kv(std::move(options), runtime_));
+  options.check = true;
+  options.damaged = [this](const Error& error) {
+    if (witness_) witness_->give_up(kDamagedWhy + error.message);
+  };
+  auto opened = co_await open_local_kv(std::move(options), runtime_);
+  // Without the data directory's disk nothing is known about the journal.
+  if (opened.is(ErrorCode::kCorrupt) && is_own(config_.data_dirs.front()))
+    damaged_ = opened.error().message;
+  CO_TRY(kv_, std::move(opened));
+  (void)::unlink(config_.damage_note().c_str());
   recovered_ = kv_->durable_sequence();
   SnapshotSettings settings;
   settings.interval = config_.snapshot_interval;
@@ -154,8 +165,21 @@ void Server::open_witness() {
   };
 }
 
+bool Server::is_own(const std::string& data_dir) const {
+  auto owner = owner_of_data_dir(data_dir);
+  return owner && *owner == identity_.id;
+}
+
 // The others have what this node's disk forgot; they refill it under a new id.
 void Server::give_up_identity(const std::string& why) {
+  if (why.starts_with(kDamagedWhy)) {
+    Status may = may_give_up_damaged(config_, loop_.wall_now(), why);
+    if (!may) {
+      failing_ = may.error().message;
+      log_error("{}", failing_);
+      return;
+    }
+  }
   Rebirth rebirth;
   rebirth.why = why;
   for (const MemberView& member : *gossip_.members())
@@ -443,6 +467,7 @@ std::vector<NodeView> Server::node_views() const {
 
 std::vector<std::string> Server::notes() const {
   std::vector<std::string> notes;
+  if (!failing_.empty()) notes.push_back(failing_);
   if (std::string why = witness_->waits(); !why.empty())
     notes.push_back("node " + config_.name + " does not vote: " + why);
   if (last_rebirth_ && !last_rebirth_->aside.empty())

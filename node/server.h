@@ -41,6 +41,8 @@ class Server {
   void reload();
   // After stop(): this node's disk forgot, and it is to be started again, under a new id.
   bool reborn() const { return reborn_; }
+  // After a start() that failed: this node's metadata is damaged (says how).
+  const std::optional<std::string>& damaged() const { return damaged_; }
 
  private:
   Task<Status> open_folders();
@@ -48,6 +50,8 @@ class Server {
   Task<Status> open_metadata();
   void open_witness();
   void give_up_identity(const std::string& why);
+  bool is_own(const std::string& data_dir) const;
+  Task<void> remember_members();
   void keep_identity() const;
   Status start_gossip();
   Task<Status> open_cluster();
@@ -86,6 +90,8 @@ class Server {
   SecretRing secrets_;
   bool fresh_identity_ = false;  // made at this start
   bool reborn_ = false;
+  std::optional<std::string> damaged_;
+  std::string failing_;  // why it does not give up its identity once more
   std::optional<Reborn> last_rebirth_;
   uint64_t boot_ = 0, recovered_ = 0;
   uint64_t seeds_change_ = 0;  // counts reloads of the seeds

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/core/log.h"
+#include "node/damaged_start.h"
 #include "node/known_peers.h"
 #include "node/server.h"
 
@@ -70,6 +71,33 @@ Task<void> Server::remember_peers() {
       known_peers_ = peers;
       Status saved = co_await save_known_peers(*kv_, std::move(peers));
       if (!saved) log_warn("the others' addresses are not kept: {}", to_string(saved.error()));
+    }
+    go_on = co_await scope_.sleep(loop_, kRememberEvery);
+  }
+}
+
+// For a start at which the metadata turns out to be damaged (damaged_start.h).
+Task<void> Server::remember_members() {
+  std::vector<KnownMember> saved;
+  bool go_on = true;
+  while (go_on) {
+    std::vector<KnownMember> members;
+    auto layout = cluster_->layout();
+    auto views = gossip_.members();
+    for (const MemberView& view : *views) {
+      if (!layout || !layout->current.find(view.id)) continue;
+      Address rpc = view.meta.rpc, gossip = view.meta.gossip;
+      if (unspecified(rpc.host)) rpc.host = gossip.host;
+      members.push_back({view.id, rpc, gossip});
+    }
+    // One that is away is not seen after a start, but is a member all the same.
+    bool all = layout && members.size() == layout->current.members.size();
+    if (all && members != saved) {
+      std::string path = member_file(config_);
+      auto save = [path, members] { return save_members(path, members); };
+      Status kept = co_await runtime_.cpu.run(std::move(save));
+      if (kept) saved = std::move(members);
+      if (!kept) log_warn("the members are not kept: {}", kept.error().message);
     }
     go_on = co_await scope_.sleep(loop_, kRememberEvery);
   }

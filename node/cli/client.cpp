@@ -10,6 +10,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "node/config/config.h"
+#include "node/identity/private_file.h"
+
 namespace covey {
 namespace {
 
@@ -37,6 +40,9 @@ Status connect_to(Socket& socket, const std::string& path) {
   if (errno == EACCES)
     return fail(ErrorCode::kUnavailable,
                 "you may not talk to the node: run this as root or as the user it runs as");
+  // Why it did not start, as it said in its log.
+  std::string note = path.substr(0, path.rfind('/') + 1) + kDamageNote;
+  if (auto why = read_private(note)) return fail(ErrorCode::kUnavailable, *why);
   return fail(ErrorCode::kUnavailable,
               fmt::format("no node answers on {} ({}); start it with `covey serve`, or name its "
                           "settings with --config",

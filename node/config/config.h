@@ -18,6 +18,8 @@ inline constexpr size_t kConfigBytesMax = 256 * 1024;
 inline constexpr size_t kDataDirsMax = 16;
 inline constexpr size_t kSeedsMax = 64;
 
+inline constexpr const char* kDamageNote = "damaged";  // a file of meta_dir
+
 struct Config {
   std::string file;  // where it was read
 
@@ -51,6 +53,8 @@ struct Config {
   std::chrono::seconds snapshot_interval = std::chrono::hours(24);
 
   std::string admin_socket() const { return meta_dir + "/admin.sock"; }
+  // Why this node does not start with its metadata; for `covey status`.
+  std::string damage_note() const { return meta_dir + "/" + kDamageNote; }
   std::string identity_file() const { return meta_dir + "/identity.key"; }
 };
 

@@ -121,4 +121,6 @@ Status release_data_dir(const std::string& dir) {
   return {};
 }
 
+Result<std::optional<NodeId>> owner_of_data_dir(const std::string& dir) { return read_owner(dir); }
+
 }  // namespace covey

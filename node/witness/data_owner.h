@@ -3,6 +3,7 @@
 // is not mounted is not taken for an empty one.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "base/async/task.h"
@@ -17,6 +18,8 @@ namespace covey {
 // that it takes over what an earlier one left. Errors: kDenied (another node's, or its disk is not
 // mounted: says what to do), kIo, kNoSpace.
 Task<Status> own_data_dirs(const Config& config, const NodeId& self, bool fresh, Kv& kv);
+// Whose the folder is. nullopt: nobody's. Errors: kCorrupt, kIo.
+Result<std::optional<NodeId>> owner_of_data_dir(const std::string& dir);
 // The folder belongs to nobody any more; what it holds stays. Errors: kIo.
 Status release_data_dir(const std::string& dir);
 

@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr int kAsideMax = 1000;
+constexpr time_t kDaySeconds = 24 * 3600;
 constexpr size_t kPlanBytesMax = 64 * 1024;
 
 std::string plan_file(const Config& config) { return config.meta_dir + "/rebirth"; }
@@ -152,6 +153,22 @@ Result<std::optional<Reborn>> last_rebirth(const Config& config) {
   std::error_code error;
   if (fs::exists(aside, error)) reborn.aside = std::move(aside);
   return std::optional<Reborn>(std::move(reborn));
+}
+
+Result<size_t> damages_of_today(const Config& config, WallTime now) {
+  size_t count = 0;
+  for (int number = 1; number < kAsideMax; ++number) {
+    std::string path = fmt::format("{}/aside/{}/why", config.meta_dir, number);
+    struct stat about {};
+    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) continue;
+    std::string text(kDamagedWhy.size(), '\0');
+    bool read = fd >= 0 && ::fstat(fd, &about) == 0 && ::read(fd, text.data(), text.size()) >= 0;
+    if (fd >= 0) ::close(fd);
+    if (!read) return failed("read", path);
+    count += text == kDamagedWhy && now.ms / 1000 - about.st_mtime < kDaySeconds;
+  }
+  return count;
 }
 
 }  // namespace covey

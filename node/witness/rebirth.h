@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/async/clock.h"
 #include "base/async/net.h"
 #include "base/core/result.h"
 #include "node/config/config.h"
@@ -35,5 +36,10 @@ struct Reborn {
   std::string aside;  // the folder with what was moved away; empty: it was removed since
 };
 Result<std::optional<Reborn>> last_rebirth(const Config& config);
+
+// How the reason begins when metadata was found damaged.
+inline const std::string kDamagedWhy = "its metadata was damaged: ";
+// How many rebirths of the last 24 hours are kept aside for that reason. Errors: kIo.
+Result<size_t> damages_of_today(const Config& config, WallTime now);
 
 }  // namespace covey

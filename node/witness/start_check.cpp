@@ -102,6 +102,15 @@ void Witness::conclude(const NodeId& member, const WitnessReply& reply) {
   look_at_answers();
 }
 
+void Witness::give_up(const std::string& why) {
+  if (state_ == State::kForgot || state_ == State::kSuperseded) return;
+  why_ = why;
+  damaged_ = true;
+  log_error("this node does not vote any more: {}", why_);
+  become(State::kForgot);
+  look_at_answers();
+}
+
 // A majority of each live layout. This node counts where it is asked who may vote, but not where it
 // is asked who could take over from it.
 bool Witness::majority(bool of_cleared) const {
@@ -133,7 +142,7 @@ bool Witness::everybody_spoke() const {
 }
 
 void Witness::look_at_answers() {
-  if (!topology_->layout()) return;
+  if (!topology_ || !topology_->layout()) return;
   if (state_ == State::kAsking && majority(false) && everybody_spoke()) {
     become(State::kCleared);
     for (auto& [member, told] : told_)
@@ -158,9 +167,13 @@ std::string Witness::waits() const {
   for (const auto& [member, told] : told_) answered += told.answered;
   if (state_ == State::kForgot) {
     if (topology_->layout()->current.members.size() < 3)
-      return why_ +
-             "; of two nodes none can take the place of the other by itself: put the disk's newest "
-             "state back, or see docs/operations.md";
+      return damaged_ ? why_ +
+                            "; no majority of other nodes could refill it: stop this node and run "
+                            "`covey meta rebuild --cluster --replace`"
+                      : why_ +
+                            "; of two nodes none can take the place of the other by itself: put "
+                            "the disk's newest "
+                            "state back, or see docs/operations.md";
     return why_ +
            "; it takes a new id as soon as a majority of the other nodes is there and has spoken";
   }

@@ -57,6 +57,9 @@ class Witness final : public Peers {
   bool cleared() const { return state_ == State::kCleared; }
   // False if the deadline came first.
   Task<bool> wait_cleared(TimePoint deadline);
+  // This node's own metadata was found damaged: from now on it answers nobody and votes on nothing,
+  // and on_forgot is told when the others can take over.
+  void give_up(const std::string& why);
   // Why this node does not vote, for people; empty: it does.
   std::string waits() const;
   // This node's disk forgot, and enough others are there to take over from it: told once, why. The
@@ -118,6 +121,7 @@ class Witness final : public Peers {
   State state_ = State::kAsking;
   std::string why_;  // kForgot, kSuperseded
   bool told_forgot_ = false;
+  bool damaged_ = false;
   TimePoint began_;
   std::map<NodeId, Told> told_;
   std::map<NodeId, std::shared_ptr<Vet>> vets_;

@@ -34,6 +34,15 @@ class FoldCursor {
   virtual Status status() const = 0;
 };
 
+// A check of everything in the target, a piece at a time. As a long cursor: made and destroyed on
+// the loop, used within aside() only.
+class FoldCheck {
+ public:
+  virtual ~FoldCheck() = default;
+  // Reads about so many bytes more. True: all was read, nothing is wrong. Errors: kCorrupt, kIo.
+  virtual Result<bool> step(uint64_t bytes) = 0;
+};
+
 class FoldTarget {
  public:
   virtual ~FoldTarget() = default;
@@ -57,6 +66,11 @@ class FoldTarget {
   // meanwhile. Made and destroyed on the loop, used within aside() only. REQUIRES: no fold is under
   // way, and there is no other.
   virtual std::unique_ptr<FoldCursor> long_cursor() = 0;
+  // Counts as a long cursor. Null: this target cannot be damaged. Errors: kCorrupt, kIo,
+  // kOverloaded (try again).
+  virtual Result<std::unique_ptr<FoldCheck>> check() { return std::unique_ptr<FoldCheck>(); }
+  // A look-up or a cursor (not a long one) met damage. On the loop thread, in the midst of it.
+  std::function<void(const Error&)> on_damage = [](const Error&) {};
   // Runs `work` where it may block.
   virtual Task<void> aside(std::function<void()> work) = 0;
   // The long cursor must be destroyed soon: a fold waits for it.

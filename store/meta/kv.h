@@ -132,6 +132,12 @@ class Kv {
   // kNoSpace, kOverloaded (try again), kIo.
   virtual Task<Result<KvSnapshot>> snapshot(std::string path, uint64_t bytes_per_second) = 0;
   virtual KvJournalState journal_state() const { return {}; }
+  // Reads everything that is folded, at most so fast, and finds damage that no look-up sees.
+  // Errors: kCorrupt (told to KvOptions::damaged as well), kOverloaded (try again), kIo.
+  virtual Task<Status> verify(uint64_t bytes_per_second) {
+    (void)bytes_per_second;
+    co_return Status();
+  }
 
   // Waits for background work; afterwards the store may be destroyed. Writes that were awaited are
   // durable already; call fold() before for a fast next start. REQUIRES: no write is under way.

@@ -45,11 +45,13 @@ KvStore::KvStore(KvOptions options, Runtime runtime, FoldTarget& target)
       std::min<size_t>(options_.batch_bytes_max, options_.journal_file_bytes / 4);
   options_.waiting_bytes_max =
       std::min<size_t>(options_.waiting_bytes_max, options_.journal_file_bytes / 4);
+  target_.on_damage = [this](const Error& error) { tell_damage(error); };
 }
 
 KvStore::~KvStore() {
   CHECK(waiters_.empty());
   *alive_ = false;
+  target_.on_damage = [](const Error&) {};
 }
 
 Task<Status> KvStore::open() {

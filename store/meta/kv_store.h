@@ -40,6 +40,7 @@ class KvStore : public Kv {
   uint64_t durable_sequence() const override { return durable_; }
   Task<Status> fold() override;
   Task<Result<KvSnapshot>> snapshot(std::string path, uint64_t bytes_per_second) override;
+  Task<Status> verify(uint64_t bytes_per_second) override;
   KvJournalState journal_state() const override {
     return {journal_.first_unarchived(), journal_.after_skipped()};
   }
@@ -76,6 +77,8 @@ class KvStore : public Kv {
   Task<void> refill_spares();
   void start_archiving();
   Task<void> archive_closed();
+  Task<Status> verify_now(uint64_t bytes_per_second);
+  void tell_damage(const Error& error);
   Task<Result<KvSnapshot>> snapshot_now(std::string path, uint64_t bytes_per_second);
   void stop_for_good(const Error& error);
 
@@ -102,6 +105,7 @@ class KvStore : public Kv {
   bool spares_running_ = false;
   bool archiving_ = false, skip_told_ = false;
   bool snapshotting_ = false, closing_ = false;
+  bool damage_told_ = false;
   bool room_running_ = false, room_told_ = false;
   bool wake_posted_ = false, relief_posted_ = false;
   bool no_space_ = false;       // the journal could not grow

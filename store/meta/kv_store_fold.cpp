@@ -1,4 +1,5 @@
 // KvStore: moving the table into the target, snapshots, and the end.
+#include <algorithm>
 #include <utility>
 
 #include "base/core/check.h"
@@ -10,6 +11,7 @@
 namespace covey {
 namespace {
 
+constexpr uint64_t kVerifyStepBytes = 256 * kKiB;
 constexpr Duration kFoldRetryEvery = std::chrono::seconds(2);  // while the disk is full
 
 }  // namespace
@@ -109,6 +111,48 @@ Task<Result<KvSnapshot>> KvStore::snapshot_now(std::string path, uint64_t bytes_
   SnapshotSource source{target_, target_.long_cursor(), closing_};
   co_return co_await write_snapshot(runtime_.disk, runtime_.clock, std::move(source), snapshot,
                                     std::move(path), bytes_per_second);
+}
+
+Task<Status> KvStore::verify(uint64_t bytes_per_second) {
+  if (snapshotting_ || closing_)
+    co_return fail(ErrorCode::kOverloaded, "a snapshot is being made: wait for it");
+  snapshotting_ = true;
+  Status sound = co_await verify_now(bytes_per_second);
+  snapshotting_ = false;
+  snapshot_ended_.set();
+  if (sound.is(ErrorCode::kCorrupt)) tell_damage(sound.error());
+  co_return sound;
+}
+
+Task<Status> KvStore::verify_now(uint64_t bytes_per_second) {
+  while (fold_running_) {
+    fold_ended_.reset();
+    co_await fold_ended_.wait();
+  }
+  CO_TRY(std::unique_ptr<FoldCheck> check, target_.check());
+  const Duration pause = std::chrono::nanoseconds(std::chrono::seconds(1)) *
+                         static_cast<int64_t>(kVerifyStepBytes) /
+                         static_cast<int64_t>(std::max<uint64_t>(bytes_per_second, 1));
+  while (check) {
+    Result<bool> done = false;
+    std::function<void()> step = [&check, &done] { done = check->step(kVerifyStepBytes); };
+    co_await target_.aside(std::move(step));
+    if (!done) co_return tl::unexpected<Error>(done.error());
+    if (*done) break;
+    co_await runtime_.clock.sleep(pause);
+    if (closing_ || failed_ || target_.wants_cursors_back())
+      co_return fail(ErrorCode::kOverloaded, "the check of the metadata was interrupted");
+  }
+  co_return Status();
+}
+
+// Whoever met it goes on first: it may be in the midst of anything.
+void KvStore::tell_damage(const Error& error) {
+  if (!options_.damaged || std::exchange(damage_told_, true)) return;
+  std::shared_ptr<bool> alive = alive_;
+  runtime_.loop.post([this, alive, error] {
+    if (*alive) options_.damaged(error);
+  });
 }
 
 void KvStore::stop_for_good(const Error& error) {

@@ -5,8 +5,14 @@
 namespace covey {
 
 void LmdbCursor::corrupt(const char* how) {
-  error_ = std::move(row_corrupt(view_of(at_), how).value());
+  stop_at(std::move(row_corrupt(view_of(at_), how).value()));
+}
+
+void LmdbCursor::stop_at(Error error) {
+  error_ = std::move(error);
   valid_ = false;
+  // A long one is on another thread, and its owner tells.
+  if (error_->code == ErrorCode::kCorrupt && !gone_) lmdb_.on_damage(*error_);
 }
 
 bool LmdbCursor::in_namespace(size_t level) const {
@@ -38,8 +44,7 @@ void LmdbCursor::settle(size_t level, int rc, std::string_view rest) {
   valid_ = false;
   while (true) {
     if (rc != MDB_SUCCESS && rc != MDB_NOTFOUND) {
-      error_ = lmdb_error(rc, "scanning").error();
-      return;
+      return stop_at(lmdb_error(rc, "scanning").error());
     }
     if (rc == MDB_NOTFOUND || !in_namespace(level)) {
       if (level == 0) return;

@@ -38,6 +38,7 @@ class LmdbCursor final : public FoldCursor {
   int find(size_t level, std::string_view rest);
   bool in_namespace(size_t level) const;
   void corrupt(const char* how);
+  void stop_at(Error error);
 
   Lmdb& lmdb_;
   LmdbReader reader_;

@@ -9,6 +9,7 @@
 #include "base/core/check.h"
 #include "base/core/codec.h"
 #include "base/core/log.h"
+#include "store/meta/lmdb_check.h"
 #include "store/meta/lmdb_cursor.h"
 #include "store/meta/lmdb_row.h"
 #include "store/meta/lmdb_target.h"
@@ -203,6 +204,37 @@ std::unique_ptr<FoldCursor> Lmdb::long_cursor() {
   long_cursor_ = true;
   std::function<void()> gone = [this] { long_cursor_gone(); };
   return std::make_unique<LmdbCursor>(*this, *reader, std::move(gone));
+}
+
+// A check of the state that a reader keeps.
+class Lmdb::PinnedCheck final : public FoldCheck {
+ public:
+  PinnedCheck(Lmdb& lmdb, LmdbReader reader, std::unique_ptr<LmdbCheck> check)
+      : lmdb_(lmdb), reader_(reader), check_(std::move(check)) {}
+  ~PinnedCheck() override {
+    lmdb_.release(reader_);
+    lmdb_.long_cursor_gone();
+  }
+  Result<bool> step(uint64_t bytes) override { return check_->step(bytes); }
+
+ private:
+  Lmdb& lmdb_;
+  LmdbReader reader_;
+  std::unique_ptr<LmdbCheck> check_;
+};
+
+Result<std::unique_ptr<FoldCheck>> Lmdb::check() {
+  CHECK(!long_cursor_);
+  TRY(LmdbReader reader, acquire());
+  auto check = LmdbCheck::open(file_, mdb_txn_id(reader.txn));
+  if (!check) {
+    release(reader);
+    return tl::unexpected<Error>(check.error());
+  }
+  long_cursor_ = true;
+  std::unique_ptr<FoldCheck> pinned =
+      std::make_unique<PinnedCheck>(*this, reader, std::move(*check));
+  return pinned;
 }
 
 void Lmdb::long_cursor_gone() {

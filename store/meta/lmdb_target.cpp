@@ -271,6 +271,7 @@ Result<std::optional<std::string>> Lmdb::get(std::string_view key) {
   TRY(LmdbReader reader, acquire());
   auto found = look_up(reader, key);
   release(reader);
+  if (found.is(ErrorCode::kCorrupt)) on_damage(found.error());
   return found;
 }
 

@@ -54,15 +54,17 @@ class Lmdb : public FoldTarget {
   bool room_for_repair() const override { return space_->room_for_repair(); }
   Task<void> make_room() override;
   std::unique_ptr<FoldCursor> long_cursor() override;
+  Result<std::unique_ptr<FoldCheck>> check() override;
   Task<void> aside(std::function<void()> work) override;
   bool wants_cursors_back() const override { return growing_; }
 
-  // Reads every row and compares the numbers with what LMDB counts: finds pages that lost rows,
-  // which look-ups cannot see. Blocks; for scrub on the writer's thread and for tests.
+  // Reads every row through LMDB and compares the numbers with what it counts. Blocks; for rebuilds
+  // and tests. What may be damaged is looked at by LmdbCheck.
   Status verify();
 
  private:
   friend class LmdbCursor;
+  class PinnedCheck;
   Lmdb(std::string file, LmdbOptions options, Pool& writer);
   void long_cursor_gone();
   Status open_env();

@@ -32,6 +32,11 @@ struct KvOptions {
   // main() ends the process here; tests take note. Writes that wait then fail with kIo.
   std::function<void(const Error&)> fatal;
 
+  // Called once, later on the loop, when a look-up, a scan or verify() met damage in LMDB's file.
+  std::function<void(const Error&)> damaged;
+  // LMDB's file is read as a whole before it is opened (lmdb_check.h). open_local_kv() only.
+  bool check = false;
+
   uint64_t journal_file_bytes = 16 * kMiB;
   size_t journal_files_max = 6;
   size_t fold_bytes = 8 * kMiB;         // the active table is folded when it is this large

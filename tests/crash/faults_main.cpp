@@ -155,7 +155,7 @@ class Trial {
     LocalStore store(live_dir, seed_);
     Status opened = store.open();
     if (!opened) {
-      ++tally.refused_open;
+      if (recorder.struck()) ++tally.refused_open;
       if (recorder.struck()) return "";
       return "does not open: " + to_string(opened.error());
     }
@@ -170,7 +170,7 @@ class Trial {
       if (store.fatal()->message.empty()) return "it ends without saying why";
       return "";
     }
-    ++tally.went_on;
+    if (recorder.struck()) ++tally.went_on;
     // It goes on, so everything is readable, and there is space again: it takes writes.
     Seen seen;
     std::string trouble = check_store(store, expected_, recorder.now(), seen);

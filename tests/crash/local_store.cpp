@@ -1,5 +1,7 @@
 #include "tests/crash/local_store.h"
 
+#include "store/meta/lmdb_check.h"
+
 #include "tests/crash/expected.h"
 
 namespace covey {
@@ -13,6 +15,9 @@ Status LocalStore::open() {
   auto note = [this](const Error& error) {
     if (!fatal_) fatal_ = error;
   };
+  // As a node does: no crash may look like damage.
+  auto sound = check_lmdb_file(root_ + "/meta/meta.mdb");
+  if (!sound && !sound.is(ErrorCode::kNotFound)) return tl::unexpected<Error>(sound.error());
   LmdbOptions lmdb_options;
   lmdb_options.map_bytes = 64 * kMiB;
   TRY(lmdb_, Lmdb::open(root_ + "/meta/meta.mdb", lmdb_options, pool_));

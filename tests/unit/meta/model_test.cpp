@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <map>
 
+#include "store/meta/lmdb_check.h"
 #include "store/meta/lmdb_target.h"
 #include "tests/unit/meta/helpers.h"
 #include "tests/unit/meta/temp_dir.h"
@@ -105,6 +106,8 @@ TEST_CASE("it behaves like a sorted map, on LMDB, over restarts and a growing ma
       expect_same(**kv, model, "", kLast);
       for (auto& [key, value] : model) EXPECT(value_of(**kv, key) == value);
       EXPECT((*lmdb)->verify().has_value());
+      EXPECT(check_lmdb_file(dir.path() + "/meta.mdb").has_value());
+      EXPECT(loop.run((*kv)->verify(kGiB)).has_value());
     } else {
       REQUIRE(loop.run((*kv)->fold()).has_value());
     }

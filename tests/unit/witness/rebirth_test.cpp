@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
 #include <cstdlib>
+
 #include <filesystem>
 #include <fstream>
 
@@ -38,6 +40,7 @@ struct Folders {
   }
   ~Folders() { fs::remove_all(root); }
   void put(const std::string& path, const std::string& text) {
+    fs::create_directories(fs::path(root + "/" + path).parent_path());
     std::ofstream(root + "/" + path) << text;
   }
   std::string get(const std::string& path) {
@@ -101,6 +104,17 @@ TEST_CASE("a rebirth moves the identity's metadata aside, and nothing else") {
   REQUIRE(finish_rebirth(at.config));
   EXPECT(at.get("meta/aside/1/meta.mdb") == "rows");
   EXPECT(at.get("meta/aside/2/meta.mdb") == "rows of the second");
+}
+
+TEST_CASE("rebirths for damage are counted for a day, others are not") {
+  Folders at;
+  at.put("meta/aside/1/why", kDamagedWhy + "page 7\n");
+  at.put("meta/aside/3/why", kDamagedWhy + "page 9\n");
+  at.put("meta/aside/4/why", "its disk forgot\n");
+  struct stat about {};
+  REQUIRE(::stat((at.config.meta_dir + "/aside/3/why").c_str(), &about) == 0);
+  EXPECT(damages_of_today(at.config, {about.st_mtime * 1000}) == 2u);
+  EXPECT(damages_of_today(at.config, {(about.st_mtime + 25 * 3600) * 1000}) == 0u);
 }
 
 TEST_CASE("a rebirth that a crash interrupted is finished at the next start") {
