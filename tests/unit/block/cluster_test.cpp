@@ -22,6 +22,47 @@ TEST_CASE("blocks: stored through any node, read through any node, on all three 
   EXPECT(c.get(0, block(9, 9)).is(ErrorCode::kNotFound));
 }
 
+namespace {
+
+Task<void> put_one(BlockCluster& c, BlockId id, size_t size, size_t& good, TimePoint& last) {
+  BlockOwner owner = BlockNode::owner(id);
+  Blob bytes = Blob::own(BlockNode::payload(id, size));
+  Status put = co_await c.nodes[0].service->put(kHome, id, owner, bytes, c.loop.after(seconds(10)));
+  good += put ? 1 : 0;
+  last = c.loop.now();
+}
+
+}  // namespace
+
+TEST_CASE(
+    "blocks: more at once than a peer has memory for wait for their turn, except where it hangs") {
+  constexpr size_t kSize = 400 * kKiB, kCount = 100;  // 39 MiB
+  for (bool hangs : {false, true}) {
+    BlockCluster c(8);
+    for (BlockMember& m : c.nodes)
+      m.memory.set_cap(64 * kMiB);  // 12 MiB for copies, 6 of each node
+    if (hangs) c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+    Scope scope;
+    size_t good = 0, most = 0;
+    TimePoint began = c.loop.now(), last;
+    for (uint32_t i = 0; i < kCount; ++i) scope.spawn(put_one(c, block(1, i), kSize, good, last));
+    while (scope.running() > 0 && c.loop.step()) {
+      size_t held = c.nodes[1].memory.copies.used();
+      most = std::max(most, held);
+    }
+    EXPECT(good == kCount);
+    EXPECT(last - began < seconds(5));
+    EXPECT(most > 0);
+    EXPECT(most <= 6 * kMiB);
+    // What waited for its turn at the one that hangs was given up, but for what may trail: 4 MiB.
+    EXPECT(c.nodes[0].service->trailing_bytes() <= 10 * kMiB);
+    c.net.heal();
+    c.loop.run_for(seconds(120));
+    EXPECT(c.nodes[0].service->trailing_bytes() == 0);
+    for (uint32_t i = 0; i < kCount; ++i) EXPECT(c.holds(2, block(1, i)));
+  }
+}
+
 TEST_CASE(
     "blocks: a replica that hangs costs its writers little memory, and is asked when needed") {
   constexpr size_t kSize = 400 * kKiB;
