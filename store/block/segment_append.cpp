@@ -18,8 +18,7 @@ constexpr Duration kFullFor = std::chrono::seconds(1);
 Task<Status> SegmentStore::put(BlockKey key, BlockOwner owner, Blob payload, WriteBatch batch) {
   CHECK(payload.size() <= kBlockBytesMax);
   if (failed_) co_return fail(ErrorCode::kIo, "the disk failed");
-  if (refused(key.id.version))
-    co_return fail(ErrorCode::kStale, "blocks of this version were reclaimed");
+  CO_TRY_STATUS(may_be_named(key.id.version));
   if (waiting_.size() >= kWaitingMax)
     co_return fail(ErrorCode::kOverloaded, "too many blocks wait for the disk");
   if (has(key)) {  // sent twice: it is on the disk already
@@ -117,11 +116,12 @@ Status SegmentStore::written_at(Pending& pending, const Place& place) {
   Segment& segment = segments_.at(place.segment);
   segment.used += place.record_bytes();
   segment.written = runtime_.clock.now();
-  if (refused(pending.key.id.version)) {  // dropped while it was written
+  Status named = may_be_named(pending.key.id.version);
+  if (!named) {  // dropped while it was written
     segment.dead += place.record_bytes();
     dead_bytes_ += place.record_bytes();
     // Recovery may look at it again: the next record remembers the position.
-    return fail(ErrorCode::kStale, "blocks of this version were reclaimed");
+    return named;
   }
   count_live(pending.key.home, place);
   remember(pending.batch, pending.key, place);

@@ -134,6 +134,13 @@ bool SegmentStore::has(const BlockKey& key) {
   return place && place->has_value() && segments_.contains((*place)->segment);
 }
 
+// A row that cannot be read says nothing of the version, only that this node cannot take it.
+Status SegmentStore::may_be_named(VersionId version) {
+  TRY(std::optional<KvValue> row, kv_.get(refused_store_key(version)));
+  if (row) return fail(ErrorCode::kStale, "blocks of this version were reclaimed");
+  return {};
+}
+
 bool SegmentStore::refused(VersionId version) {
   auto row = kv_.get(refused_store_key(version));
   return !row || row->has_value();  // an unreadable row must not let a refused version through

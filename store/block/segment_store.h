@@ -63,6 +63,8 @@ class SegmentStore {
   // Forgets every block of the version and refuses later ones; durable when it completes.
   Task<Status> drop(PartitionId home, VersionId version);
   bool refused(VersionId version);
+  // Whether a block of the version can be taken. Errors: kStale (refused), kCorrupt (not known).
+  Status may_be_named(VersionId version);
   // Forgets blocks that belong to other nodes now. They may come back with a crash, harmlessly.
   Task<Status> forget(std::vector<BlockKey> keys);
 
