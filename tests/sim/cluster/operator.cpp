@@ -144,7 +144,9 @@ Task<void> Operator::keep(Scope& scope) {
     if (to_replace_) lose(true);
     see_to_machines(*state);
     if (state->joint()) {
-      if (std::exchange(to_revert_, false)) co_await take_back();
+      // A damaged node holds up the change that leaves too few copies to replace it.
+      const bool stuck = to_replace_ && state->next->copies < kCopiesToLose;
+      if (std::exchange(to_revert_, false) || stuck) co_await take_back();
       continue;
     }
     Cluster::Wish wish;
