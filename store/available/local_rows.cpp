@@ -252,6 +252,37 @@ Task<Result<AvailableReply>> AvailableRows::answer(AvailableRequest q) {
   co_return reply;
 }
 
+// A message that comes twice is one write: the second one, done after others had seen the first,
+// would replace what they wrote.
+Task<Result<std::string>> AvailableRows::serve_mutation(AvailableRequest request) {
+  const TimePoint now = runtime_.clock.now();
+  while (!served_order_.empty()) {
+    auto oldest = served_.find(served_order_.front());
+    bool keep = oldest->second->began + kServedFor > now && served_.size() < kServedMax;
+    if (keep) break;
+    served_.erase(oldest);
+    served_order_.pop_front();
+  }
+  const TimePoint until = now + std::chrono::milliseconds(request.budget_ms);
+  auto [at, fresh] = served_.try_emplace(request.operation);
+  if (fresh) at->second = std::make_shared<Served>();
+  ServedRef served = at->second;
+  if (!fresh) {
+    (void)co_await served->done.wait_until(runtime_.clock, until);
+    if (!served->reply) co_return fail(ErrorCode::kTimeout, "the write is still under way");
+    co_return *served->reply;
+  }
+  served->began = now;
+  served_order_.push_back(request.operation);
+  Mutation mutation;
+  mutation.operation = request.operation;
+  mutation.body = std::move(request.body);
+  mutation.attachments = std::move(request.attachments);
+  served->reply = co_await coordinate(std::move(request.key), std::move(mutation), until);
+  served->done.set();
+  co_return *served->reply;
+}
+
 Task<Result<PeerMessage>> AvailableRows::serve(NodeId from, PeerMessage message) {
   CO_TRY(AvailableRequest request, decode_available_request(message.head));
   suspects_.erase(from);
@@ -261,11 +292,7 @@ Task<Result<PeerMessage>> AvailableRows::serve(NodeId from, PeerMessage message)
   if (request.verb == AvailableVerb::kMutate) {
     if (!place(request.key.partition).self_in)
       co_return fail(ErrorCode::kUnavailable, "this node is no replica of the partition");
-    Mutation mutation;
-    mutation.body = std::move(request.body);
-    mutation.attachments = std::move(request.attachments);
-    TimePoint until = runtime_.clock.after(std::chrono::milliseconds(request.budget_ms));
-    CO_TRY(reply.text, co_await coordinate(std::move(request.key), std::move(mutation), until));
+    CO_TRY(reply.text, co_await serve_mutation(std::move(request)));
   } else {
     CO_TRY(reply, co_await answer(std::move(request)));
   }

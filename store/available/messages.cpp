@@ -32,6 +32,7 @@ std::string encode_available_request(const AvailableRequest& q) {
   w.raw(q.bucket.view());
   w.bytes(q.body);
   w.u32(q.budget_ms);
+  w.raw(q.operation.view());
   return bytes;
 }
 
@@ -63,6 +64,9 @@ Result<AvailableRequest> decode_available_request(std::string_view bytes) {
   q.bucket = *bucket;
   q.body = r.bytes();
   q.budget_ms = r.u32();
+  auto operation = OperationId::from_bytes(r.raw(OperationId::kSize));
+  if (!operation) return bad();
+  q.operation = *operation;
   if (!r.done() || q.key.key.size() > kKvKeyBytesMax) return bad();
   return q;
 }

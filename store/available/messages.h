@@ -29,7 +29,8 @@ struct AvailableRequest {
   std::string end;
   uint64_t limit = 0;
   BucketId bucket;
-  std::string body;  // kMutate
+  std::string body;       // kMutate
+  OperationId operation;  // likewise: twice the same is done once
   uint32_t budget_ms = 0;
 };
 

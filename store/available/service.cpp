@@ -162,14 +162,18 @@ Task<Result<std::string>> AvailableRows::mutate(RegisterKey key, Mutation mutati
     request.verb = AvailableVerb::kMutate;
     request.key = key;
     request.body = mutation.body;
+    request.operation = mutation.operation;
     request.attachments = mutation.attachments;
     request.budget_ms = static_cast<uint32_t>(kAvailableWait.count() / 1'000'000);
     TimePoint until = std::min(deadline, runtime_.clock.after(2 * kAvailableWait));
     auto reply = co_await call(node, std::move(request), until);
     if (reply) co_return reply->text.value_or(std::string());
-    // The same write at another replica is the same version once more: it does no harm.
-    bool next = reply.is(ErrorCode::kTimeout) || reply.is(ErrorCode::kUnavailable) ||
-                reply.is(ErrorCode::kNoSpace) || reply.is(ErrorCode::kOverloaded);
+    // It may do it yet, any time later. Acknowledged by somebody else meanwhile, and replaced by a
+    // write that saw it, it would then replace that one: so the client has to ask again.
+    if (reply.is(ErrorCode::kTimeout))
+      co_return fail(ErrorCode::kUnavailable, "the replica that writes does not answer: try again");
+    bool next = reply.is(ErrorCode::kUnavailable) || reply.is(ErrorCode::kNoSpace) ||
+                reply.is(ErrorCode::kOverloaded);
     if (!next) co_return tl::unexpected<Error>(std::move(reply).error());
   }
   co_return co_await coordinate(std::move(key), std::move(mutation), deadline);

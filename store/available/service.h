@@ -11,6 +11,7 @@
 // Loop thread only.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -33,6 +34,8 @@ inline constexpr Duration kAvailableWait = std::chrono::milliseconds(2500);  // 
 inline constexpr Duration kAvailableCall = std::chrono::milliseconds(4000);
 inline constexpr Duration kAvailableSuspect = std::chrono::seconds(2);
 inline constexpr Duration kHlcAheadMax = std::chrono::minutes(5);
+inline constexpr size_t kServedMax = 8192;  // writes for others that are remembered
+inline constexpr Duration kServedFor = std::chrono::seconds(60);
 inline constexpr size_t kHintsMax = 100000;  // on one node; then writes get 503
 inline constexpr size_t kOwedMax = 65536;    // rows owed to replicas; beyond: the next comparison
 inline constexpr size_t kAvailableCallsMax = 8192;  // to other nodes, under way; then 503
@@ -112,6 +115,12 @@ class AvailableRows final : public Registers, public PeerHandler {
     std::vector<AvailableReply> replies;
     bool from_replica = false;
   };
+  struct Served {  // a write for another node, under way or done
+    std::optional<Result<std::string>> reply;
+    Event done;
+    TimePoint began;
+  };
+  using ServedRef = std::shared_ptr<Served>;
   struct Known {  // what is stored here
     AvailableRow row;
     uint64_t actor = 0;
@@ -153,6 +162,7 @@ class AvailableRows final : public Registers, public PeerHandler {
   Result<bool> sealed(const BucketId& bucket);
   Result<bool> live_here(const BucketId& bucket);
   Task<Result<AvailableReply>> answer(AvailableRequest request);
+  Task<Result<std::string>> serve_mutation(AvailableRequest request);
 
   // hints.cpp
   Status count_hints();
@@ -172,6 +182,8 @@ class AvailableRows final : public Registers, public PeerHandler {
   std::map<NodeId, TimePoint> suspects_;  // did not answer; not waited for until then
   std::map<NodeId, std::set<std::pair<PartitionId, std::string>>> owed_;  // partition, place
   size_t owed_count_ = 0;
+  std::map<OperationId, ServedRef> served_;
+  std::deque<OperationId> served_order_;
   uint64_t hints_ = 0;
   std::string next_hint_;  // where the next round begins to hand over; empty: at the first
   TimePoint count_hints_at_;

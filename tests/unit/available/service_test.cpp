@@ -189,3 +189,30 @@ TEST_CASE("hints for replicas that are away for long do not keep the others wait
   EXPECT_FALSE(c.has(AvailableCluster::kGateway, hint_key(AvailableCluster::key("z", 1))));
   EXPECT(c.nodes[AvailableCluster::kGateway]->available->progress().hints == 600);
 }
+
+TEST_CASE("a write that arrives twice is done once, whatever was written in between") {
+  AvailableCluster c;
+  AvailableRequest request;
+  request.verb = AvailableVerb::kMutate;
+  request.key = AvailableCluster::key("a");
+  request.body = "Pone";
+  request.operation = c.rng.id<OperationId>();
+  request.budget_ms = 1000;
+  auto send = [&] {
+    PeerMessage message;
+    message.head = encode_available_request(request);
+    return c.loop.run(c.nodes[0]->available->serve(c.nodes[6]->id, std::move(message)));
+  };
+  REQUIRE(send().has_value());
+  REQUIRE(c.put(0, "a", "two").has_value());
+  EXPECT(send().has_value());
+  EXPECT(c.read(1, "a")->row == "two");
+}
+
+TEST_CASE("a write that its replica may do later is not done by another one as well") {
+  AvailableCluster c;
+  // It takes calls; its answers do not come back.
+  for (size_t i = 0; i < 3; ++i) c.net.cut(c.nodes[i]->id, c.nodes[AvailableCluster::kGateway]->id);
+  EXPECT(c.put(AvailableCluster::kGateway, "a", "one").is(ErrorCode::kUnavailable));
+  EXPECT_FALSE(c.has(AvailableCluster::kGateway, hint_key(AvailableCluster::key("a"))));
+}
