@@ -180,8 +180,9 @@ Task<Result<RowSyncReport>> RowSync::catch_up(PartitionId partition, TimePoint d
     if (round + 1 == kSyncRoundsMax && session.report.why.empty())
       session.report.why = "rows in doubt are not settled";
   }
+  // As of the start: what came since may have come behind the walk.
   if (session.check_attachments && session.report.complete())
-    attachments_checked_[partition] = registers_.changes(partition);
+    attachments_checked_[partition] = changes;
   totals_.rows_pulled += session.report.rows_pulled;
   totals_.attachments_pulled += session.report.attachments_pulled;
   totals_.bytes_pulled += session.report.bytes_pulled;
