@@ -124,6 +124,10 @@ Task<Result<size_t>> Orphans::sweep(PartitionId home) {
       co_return fail(ErrorCode::kUnavailable, "a node is away: what it keeps may name a block");
   }
   CO_TRY(Suspects left, co_await suspects(home));
+  // Before the replicas judge: a hint that is handed over meanwhile is a row of theirs then.
+  if (!left.empty()) {
+    CO_TRY_STATUS(co_await nobody_keeps_hints(home));
+  }
   size_t dropped = 0;
   while (!left.empty()) {
     size_t count = std::min(left.size(), kJudgedAtOnce);
@@ -352,8 +356,36 @@ Task<Status> Orphans::drop(PartitionId home, Suspects suspects) {
   co_return Status();
 }
 
+Result<Orphans::Answer> Orphans::hints_here() const {
+  constexpr char kFirst = static_cast<char>(TableId::kHints);
+  auto hints = kv_.scan(std::string(1, kFirst), std::string(1, kFirst + 1));
+  bool any = hints->valid();
+  TRY_STATUS(hints->status());
+  return any ? Answer::kNamed : Answer::kRefused;
+}
+
+Task<Status> Orphans::nobody_keeps_hints(PartitionId home) {
+  auto layout = topology_.layout();
+  std::vector<NodeId> members;
+  for (const Member& member : layout->current.members) members.push_back(member.id);
+  if (layout->next) {
+    for (const Member& member : layout->next->members)
+      if (!layout->current.find(member.id)) members.push_back(member.id);
+  }
+  for (const NodeId& node : members) {
+    Question question{Ask::kHints, layout->epoch, home, {}};
+    CO_TRY(std::vector<Answer> answers, co_await ask(node, std::move(question)));
+    if (answers.front() != Answer::kRefused)
+      co_return fail(ErrorCode::kUnavailable,
+                     "a node keeps rows for others: they may name a block");
+  }
+  co_return Status();
+}
+
 Task<Result<std::vector<Orphans::Answer>>> Orphans::ask(NodeId node, Question question) {
-  size_t count = question.ask == Ask::kRefuse ? question.suspects.size() : 0;
+  size_t count = question.ask == Ask::kRefuse  ? question.suspects.size()
+                 : question.ask == Ask::kHints ? 1
+                                               : 0;
   PeerMessage request;
   request.head = encode(question);
   CO_TRY(PeerMessage reply, co_await peers_.call(node, PeerService::kOrphans, std::move(request),
@@ -419,6 +451,11 @@ Task<Result<PeerMessage>> Orphans::serve(NodeId from, PeerMessage request) {
     }
     case Ask::kDrop: {
       CO_TRY_STATUS(co_await drop(home, std::move(question.suspects)));
+      co_return reply;
+    }
+    case Ask::kHints: {
+      CO_TRY(Answer any, hints_here());
+      reply.head += static_cast<char>(any);
       co_return reply;
     }
   }

@@ -48,7 +48,7 @@ class Orphans final : public PeerHandler {
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
 
  private:
-  enum class Ask : uint8_t { kRefuse = 1, kDrop = 2, kLift = 3 };
+  enum class Ask : uint8_t { kRefuse = 1, kDrop = 2, kLift = 3, kHints = 4 };
   enum class Answer : char { kNamed = '0', kRefused = '1', kBusy = '2' };
   struct Suspect {
     VersionId version;
@@ -79,6 +79,10 @@ class Orphans final : public PeerHandler {
   Task<Status> lift(NodeId judge, PartitionId home, Suspects suspects);
   Task<Status> drop(PartitionId home, Suspects suspects);
   Task<Result<std::vector<Answer>>> ask(NodeId node, Question question);
+  // kNamed: this node keeps rows for others (store/available), and any of them may name a block.
+  Result<Answer> hints_here() const;
+  // Errors: kUnavailable (a member does not answer, or keeps hints).
+  Task<Status> nobody_keeps_hints(PartitionId home);
   Task<Result<size_t>> judge(PartitionId home, Suspects suspects);
 
   Runtime runtime_;

@@ -61,6 +61,19 @@ struct OrphanCluster : BlockCluster {
     return nodes[at].node.store->refused(block(version, 0).version);
   }
   Result<size_t> sweep(size_t at) { return loop.run(orphans[at]->sweep(kHome)); }
+  static Task<void> sweep_into(Orphans& orphans, Result<size_t>* result) {
+    *result = co_await orphans.sweep(kHome);
+  }
+  // A replica is cut off from the judge once that has refused the version itself.
+  Result<size_t> sweep_without(size_t judge, size_t away, uint8_t version) {
+    Result<size_t> swept = size_t{0};
+    Scope scope;
+    scope.spawn(sweep_into(*orphans[judge], &swept));
+    REQUIRE(loop.run_until([&] { return refused(judge, version); }));
+    net.cut_both(nodes[judge].id, nodes[away].id);
+    loop.run(scope.join());
+    return swept;
+  }
 
   static rows::Extent extent(uint8_t version) {
     rows::Extent extent;
@@ -128,6 +141,23 @@ TEST_CASE("orphans: old blocks without any row go on every replica, young ones s
   EXPECT(*c.sweep(0) == 0);
 }
 
+TEST_CASE("orphans: nothing is judged while any node keeps a row for others") {
+  OrphanCluster c(9);
+  c.fill(1);
+  c.loop.run_for(kAge + seconds(1));
+  std::string hint(1, static_cast<char>(TableId::kHints));
+  hint += "anything";
+  c.write(2, hint, "a row of a partition that was out of reach");
+  EXPECT(c.sweep(0).is(ErrorCode::kUnavailable));
+  EXPECT(c.held(1) == 9);
+  EXPECT_FALSE(c.refused(0, 1));
+  WriteBatch handed_over;
+  handed_over.erase(hint);
+  REQUIRE(c.loop.run(c.nodes[2].node.kv->write(std::move(handed_over))));
+  EXPECT(*c.sweep(0) == 1);
+  EXPECT(c.held(1) == 0);
+}
+
 TEST_CASE(
     "orphans: a row of any kind and state, at one replica only, keeps the blocks everywhere") {
   OrphanCluster c(2);
@@ -169,9 +199,7 @@ TEST_CASE("orphans: nothing goes while a replica is away, an Accept is refused m
   OrphanCluster c(3);
   c.fill(1);
   c.loop.run_for(kAge + seconds(1));
-  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
-  auto swept = c.sweep(0);
-  EXPECT_FALSE(swept);
+  EXPECT_FALSE(c.sweep_without(0, 2, 1));
   EXPECT(c.held(1) == 9);
   EXPECT(c.refused(0, 1));
   EXPECT_FALSE(c.accept_head(0, 1));  // the late Accept
@@ -198,11 +226,8 @@ TEST_CASE("orphans: an Accept at any moment of a judgement") {
     c.loop.run_for(kAge + seconds(1));
     size_t at = static_cast<size_t>(step % 3);
     Scope scope;
-    auto run = [](Orphans& orphans, Result<size_t>* result) -> Task<void> {
-      *result = co_await orphans.sweep(kHome);
-    };
     Result<size_t> swept = size_t{0};
-    scope.spawn(run(*c.orphans[0], &swept));
+    scope.spawn(OrphanCluster::sweep_into(*c.orphans[0], &swept));
     c.loop.run_for(std::chrono::microseconds(300 * step));
     bool accepted = c.accept_head(at, 1);
     c.loop.run(scope.join());
@@ -228,8 +253,7 @@ TEST_CASE("orphans: a judge that crashed goes on, one that left is replaced") {
   OrphanCluster c(4);
   c.fill(1);
   c.loop.run_for(kAge + seconds(1));
-  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
-  EXPECT_FALSE(c.sweep(0));
+  EXPECT_FALSE(c.sweep_without(0, 2, 1));
   c.restart(0);
   c.net.heal();
   EXPECT(*c.sweep(1) == 0);  // that is node 0's case
@@ -240,8 +264,7 @@ TEST_CASE("orphans: a judge that crashed goes on, one that left is replaced") {
 
   c.fill(2);
   c.loop.run_for(kAge + seconds(1));
-  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
-  EXPECT_FALSE(c.sweep(0));
+  EXPECT_FALSE(c.sweep_without(0, 2, 2));
   c.net.heal();
   for (BlockMember& m : c.nodes) m.topology.adopt(c.state(3, {1, 2}));
   EXPECT(*c.sweep(1) == 1);
