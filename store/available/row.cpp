@@ -98,14 +98,13 @@ Result<AvailableRow> decode_available(std::string_view bytes) {
   auto bad = [] { return fail(ErrorCode::kCorrupt, "a row of an available bucket is malformed"); };
   if (r.u8() != kFormat) return bad();
   AvailableRow row;
+  // As many as there are bytes for: a join may have more than any single write keeps.
   uint64_t actors = r.varint();
-  if (actors > kActorsMax) return bad();
   for (uint64_t i = 0; i < actors && r.ok(); ++i) {
     uint64_t actor = r.u64();
     row.context[actor] = r.varint();
   }
   uint64_t count = r.varint();
-  if (count > kSiblingsDecodedMax) return bad();
   for (uint64_t i = 0; i < count && r.ok(); ++i) {
     Sibling one;
     uint8_t flags = r.u8();

@@ -25,9 +25,7 @@
 
 namespace covey {
 
-inline constexpr size_t kSiblingsMax = 8;          // kept by a write; a join may show more
-inline constexpr size_t kSiblingsDecodedMax = 64;  // more of them are refused as corrupt
-inline constexpr size_t kActorsMax = 1024;
+inline constexpr size_t kSiblingsMax = 8;  // kept by a write; a join may show more
 
 struct Dot {
   uint64_t actor = 0;

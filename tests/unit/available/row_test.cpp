@@ -142,6 +142,23 @@ TEST_CASE("two sites write one key: the later is current, the other stays") {
   EXPECT(world.rows[0].siblings[1] == all.siblings[1]);
 }
 
+TEST_CASE("a join of many sides is stored and read like any other row") {
+  AvailableRow row;
+  for (uint64_t actor = 1; actor <= 3000; ++actor) {
+    AvailableRow side;
+    Sibling one;
+    one.dot = side.next_dot(actor, 5);
+    one.stamp = {static_cast<int64_t>(actor), 0, node_of(1)};
+    one.version = version_of(actor);
+    side.write(std::move(one), [](const Sibling&) { return false; });
+    row.join(side);
+  }
+  auto again = decode_available(encode_available(row));
+  REQUIRE(again);
+  EXPECT(again->siblings.size() == 3000);
+  EXPECT(again->rank() == row.rank());
+}
+
 TEST_CASE("encoded and decoded again it is the same; damage is refused") {
   World world(3, 3);
   for (int i = 0; i < 50; ++i) world.step();
