@@ -96,26 +96,37 @@ Task<Result<std::vector<rows::ManifestPart>>> Store::source_parts(const HeadAt& 
   co_return co_await read_parts(rows_of(at), source.partition, source.row, step(deadline));
 }
 
-Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const rows::HeadRow& source,
-                          PartitionId source_partition, VersionId holder, TimePoint deadline) {
+Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& source,
+                          VersionId holder, TimePoint deadline) {
   std::set<std::tuple<std::string, uint32_t>> owners;
   for (rows::ManifestPart& part : parts) {
     for (rows::Extent& extent : *part.mutable_extents()) {
       if (!extent.inline_body().empty()) continue;
       if (extent.owner().empty()) {
-        extent.set_owner(source.version());
-        extent.set_owner_partition(source_partition);
+        extent.set_owner(source.row.version());
+        extent.set_owner_partition(source.partition);
       }
       extent.set_holder(std::string(holder.view()));
       owners.emplace(extent.owner(), extent.owner_partition());
     }
   }
   if (SEEDED_BUG("objects-copy-unclaimed")) owners.clear();
-  for (const auto& [owner_bytes, partition] : owners) {
-    VersionId owner = VersionId::from_bytes(owner_bytes).value_or(VersionId{});
-    Mutation mutation = new_mutation("bp");
-    auto done = co_await registers_.mutate(block_ref_key(partition, owner, holder),
-                                           std::move(mutation), step(deadline));
+  std::vector<RegisterKey> claims;
+  for (const auto& [owner, partition] : owners)
+    claims.push_back(
+        block_ref_key(partition, VersionId::from_bytes(owner).value_or(VersionId{}), holder));
+  CO_TRY_STATUS(co_await put_claims(claims, true, deadline));
+  Status there = co_await still_there(source, deadline);
+  // No row names this holder, nor will one. What cannot be given back now stays: it keeps blocks
+  // that nobody needs, no more.
+  if (!there) (void)co_await put_claims(std::move(claims), false, deadline);
+  co_return there;
+}
+
+Task<Status> Store::put_claims(std::vector<RegisterKey> claims, bool stand, TimePoint deadline) {
+  for (RegisterKey& key : claims) {
+    Mutation mutation = new_mutation(stand ? "bp" : "bd");
+    auto done = co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline));
     CO_TRY(std::string reply, std::move(done));
   }
   co_return Status();
@@ -179,8 +190,7 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
       attachments.push_back({version, std::string(kInlineSuffix), *source.inline_body});
     } else {
       CO_TRY(std::vector<rows::ManifestPart> parts, co_await source_parts(source, deadline));
-      CO_TRY_STATUS(co_await claim(parts, source.row, source.partition, version, deadline));
-      Status there = co_await still_there(source, deadline);
+      Status there = co_await claim(parts, source, version, deadline);
       if (there.is(ErrorCode::kConflict) && tries < kSourceRetriesMax) continue;
       CO_TRY_STATUS(std::move(there));
       attachments = place_parts(parts, source.row.parts() > 0, row);
@@ -240,11 +250,10 @@ Task<Result<PartInfo>> Store::copy_part(CopyPartRequest request, TimePoint deadl
     }
     std::vector<rows::ManifestPart> claimed;
     claimed.push_back(part);
-    CO_TRY_STATUS(co_await claim(claimed, source.row, source.partition, version, deadline));
-    part = claimed[0];
-    Status there = co_await still_there(source, deadline);
+    Status there = co_await claim(claimed, source, version, deadline);
     if (there.is(ErrorCode::kConflict) && tries < kSourceRetriesMax) continue;
     CO_TRY_STATUS(std::move(there));
+    part = claimed[0];
     // A part has an ETag of its own bytes, so they are read once, locally where possible.
     bool whole = length == source.row.size() && source.row.parts() == 0;
     if (whole) {

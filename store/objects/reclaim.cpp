@@ -86,6 +86,7 @@ Task<Result<size_t>> Reclaimer::pass() {
     Status settled = co_await settle(std::move(garbage));
     if (!settled) {
       ++progress_.waiting;
+      log_debug("reclaiming one: {}", to_string(settled.error()));
       if (settled.is(ErrorCode::kUnavailable)) break;
     }
   }

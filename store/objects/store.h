@@ -165,9 +165,11 @@ class Store : public ObjectStore {
   // The source's bytes as a body to store: where the copy cannot lean on the source's blocks.
   Task<Result<std::unique_ptr<BodySource>>> source_body(HeadAt& source, uint64_t first,
                                                         uint64_t length);
-  // Rows that let `holder` use the data behind `parts` without moving it: claims on their owners.
-  Task<Status> claim(std::vector<rows::ManifestPart>& parts, const rows::HeadRow& source,
-                     PartitionId source_partition, VersionId holder, TimePoint deadline);
+  // Rows that let `holder` use the data behind `parts` without moving it: claims on their owners,
+  // after which the source was still there. Errors: kConflict (it was not: there are no claims).
+  Task<Status> claim(std::vector<rows::ManifestPart>& parts, const HeadAt& source, VersionId holder,
+                     TimePoint deadline);
+  Task<Status> put_claims(std::vector<RegisterKey> claims, bool stand, TimePoint deadline);
   Task<Result<std::vector<rows::ManifestPart>>> source_parts(const HeadAt& source,
                                                              TimePoint deadline);
   Task<Status> still_there(const HeadAt& source, TimePoint deadline);
