@@ -1,5 +1,8 @@
 // What anti-entropy (store/sync) does to registers: rows that other replicas have are joined,
 // proven tombstones dropped, keys without a quorum of one rank written again by their holder.
+#include <iterator>
+#include <utility>
+
 #include "store/register/service.h"
 
 namespace covey {
@@ -24,9 +27,29 @@ Task<Result<std::vector<Merged>>> RegisterService::merge(PartitionId partition, 
     if (held.held && held.ballot < row.entry.rank.ballot) drop(partition, held.ballot);
   }
   batch.use_repair_share();
-  if (!batch.empty()) {
-    CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
+  Status written;
+  if (!batch.empty()) written = co_await kv_.write(std::move(batch));
+  // Nothing was done: rows need not come together, and attachments may come before their row.
+  if (written.is(ErrorCode::kTooLarge) && rows.size() > 1) {
+    auto half = rows.begin() + static_cast<ptrdiff_t>(rows.size() / 2);
+    std::vector<MergeRow> rest(std::make_move_iterator(half), std::make_move_iterator(rows.end()));
+    rows.erase(half, rows.end());
+    CO_TRY(merged, co_await merge(partition, under, std::move(rows)));
+    CO_TRY(std::vector<Merged> more, co_await merge(partition, under, std::move(rest)));
+    merged.insert(merged.end(), more.begin(), more.end());
+    co_return merged;
   }
+  if (written.is(ErrorCode::kTooLarge) && !rows[0].attachments.empty()) {
+    std::vector<Attachment> attachments = std::exchange(rows[0].attachments, {});
+    for (const Attachment& one : attachments) {
+      WriteBatch alone;
+      alone.put(attachment_store_key(partition, one.owner, one.suffix), one.value);
+      alone.use_repair_share();
+      CO_TRY_STATUS(co_await kv_.write(std::move(alone)));
+    }
+    co_return co_await merge(partition, under, std::move(rows));
+  }
+  CO_TRY_STATUS(std::move(written));
   co_return merged;
 }
 
