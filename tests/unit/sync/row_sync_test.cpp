@@ -37,6 +37,18 @@ TEST_CASE("a node that was away gets what it missed: rows, overwrites, deletes, 
   EXPECT(report.caught_up());
 }
 
+TEST_CASE("more rows than one batch holds are taken in parts") {
+  SyncCluster c;
+  c.crash(2);
+  for (int i = 0; i < 120; ++i) c.put(0, "k" + std::to_string(i), std::string(4000, 'x'));
+  c.loop.run_for(std::chrono::seconds(1));
+  c.start(2);
+  RowSyncReport report = c.catch_up(2);
+  EXPECT(report.complete());
+  EXPECT(report.rows_pulled == 120);
+  EXPECT(c.marks(2) == c.marks(0));
+}
+
 TEST_CASE("a row that nobody knows to be committed is written again by the holder, not spread") {
   SyncCluster c;
   c.put(0, "a", "first");
