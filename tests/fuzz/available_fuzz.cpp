@@ -1,5 +1,6 @@
 // Rows of available buckets, messages about them, and hints, from another node or the disk.
-// sources: store/available/row.cpp store/available/messages.cpp store/available/hint_rows.cpp store/register/entry.cpp
+// sources: store/available/row.cpp store/available/messages.cpp store/available/hint_rows.cpp
+// sources: store/register/entry.cpp
 // packages: libxxhash
 #include "store/available/hint_rows.h"
 #include "store/available/messages.h"
