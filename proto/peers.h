@@ -15,15 +15,15 @@ namespace covey {
 
 // Who answers at the other end. Each number is fixed for ever.
 enum class PeerService : uint8_t {
-  kRegister = 1,  // ballots, reads, ranges: store/register
-  kControl = 2,   // control tables: store/table
-  kBlock = 3,     // blocks: store/block
-  kLayout = 4,    // layout register, join, epochs: node
-  kAdmin = 5,     // status collection: node
-  kSync = 6,      // comparing replicas: store/sync
-  kOrphans = 7,   // blocks that no row names: store/sync
-  kWitness = 8,   // who forgot what it had acknowledged: node/witness
-  kSecrets = 9,   // rotation of the cluster secret: node
+  kRegister = 1,    // ballots, reads, ranges: store/register
+  kControl = 2,     // control tables: store/table
+  kBlock = 3,       // blocks: store/block
+  kLayout = 4,      // layout register, join, epochs: node
+  kAdmin = 5,       // status collection: node
+  kSync = 6,        // comparing replicas: store/sync
+  kOrphans = 7,     // blocks that no row names: store/sync
+  kWitness = 8,     // who forgot what it had acknowledged: node/witness
+  kSecrets = 9,     // rotation of the cluster secret: node
   kAvailable = 10,  // rows of available buckets: store/available
 };
 
