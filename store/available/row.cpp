@@ -17,6 +17,13 @@ bool above(const Sibling& a, const Sibling& b) {
   return b.dot < a.dot;
 }
 
+bool same_dot_twice(const std::vector<Sibling>& siblings) {
+  std::vector<Dot> dots;
+  for (const Sibling& one : siblings) dots.push_back(one.dot);
+  std::sort(dots.begin(), dots.end());
+  return std::adjacent_find(dots.begin(), dots.end()) != dots.end();
+}
+
 }  // namespace
 
 bool AvailableRow::saw(const Dot& dot) const {
@@ -102,7 +109,8 @@ Result<AvailableRow> decode_available(std::string_view bytes) {
   uint64_t actors = r.varint();
   for (uint64_t i = 0; i < actors && r.ok(); ++i) {
     uint64_t actor = r.u64();
-    row.context[actor] = r.varint();
+    if (!row.context.empty() && actor <= row.context.rbegin()->first) return bad();
+    row.context.emplace_hint(row.context.end(), actor, r.varint());
   }
   uint64_t count = r.varint();
   for (uint64_t i = 0; i < count && r.ok(); ++i) {
@@ -119,9 +127,12 @@ Result<AvailableRow> decode_available(std::string_view bytes) {
     if (!node || !version) return bad();
     one.stamp.node = *node, one.version = *version;
     one.row = r.bytes();
+    // What a join would never leave behind: an event that the row has not seen, or out of order.
+    if (!row.saw(one.dot)) return bad();
+    if (!row.siblings.empty() && !above(row.siblings.back(), one)) return bad();
     row.siblings.push_back(std::move(one));
   }
-  if (!r.done()) return bad();
+  if (!r.done() || same_dot_twice(row.siblings)) return bad();
   return row;
 }
 

@@ -172,5 +172,29 @@ TEST_CASE("encoded and decoded again it is the same; damage is refused") {
   }
 }
 
+TEST_CASE("siblings that no join leaves behind are refused") {
+  World world(1, 2);
+  world.write(0);
+  world.write(1);
+  AvailableRow both = joined(world.rows[0], world.rows[1]);
+  REQUIRE(both.siblings.size() == 2);
+  auto refused = [](const AvailableRow& row) {
+    return decode_available(encode_available(row)).is(ErrorCode::kCorrupt);
+  };
+  EXPECT(!refused(both));
+
+  AvailableRow unseen = both;
+  unseen.context.erase(both.siblings[0].dot.actor);
+  EXPECT(refused(unseen));
+
+  AvailableRow turned = both;
+  std::swap(turned.siblings[0], turned.siblings[1]);
+  EXPECT(refused(turned));
+
+  AvailableRow twice = both;
+  twice.siblings[1].dot = twice.siblings[0].dot;
+  EXPECT(refused(twice));
+}
+
 }  // namespace
 }  // namespace covey
