@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/async/memory_budget.h"
 #include "base/core/limits.h"
 #include "base/core/log.h"
 #include "node/allocator.h"
@@ -14,7 +15,6 @@
 namespace covey {
 namespace {
 constexpr Duration kSampleEvery = std::chrono::milliseconds(100);
-constexpr int64_t kSmallBodyBytes = 64 * kKiB;
 constexpr Duration kGiveBackEvery = std::chrono::seconds(1);
 }  // namespace
 
@@ -64,7 +64,8 @@ HttpResponse MemoryGuard::slow_down() {
 
 Task<HttpResponse> MemoryGuard::handle(HttpRequest& request) {
   if (over_) co_return slow_down();
-  bool large = request.chunked || request.content_length > kSmallBodyBytes;
+  constexpr auto kSmall = static_cast<int64_t>(MemoryBudget::kSmallBodyBytes);
+  bool large = request.chunked || request.content_length > kSmall;
   if (short_ && large) co_return slow_down();
   co_return co_await inner_.handle(request);
 }

@@ -18,10 +18,12 @@ struct MemoryBudget {
   static constexpr size_t kSmallBodyBytes = 64 * 1024;
 
   MemoryBudget(Loop& loop, Clock& clock, uint64_t cap_bytes)
-      : bodies(loop, clock, part(cap_bytes, 6)),
-        small_bodies(loop, clock, part(cap_bytes, 1)),
-        copies(loop, clock, part(cap_bytes, 3)),
-        reads(loop, clock, part(cap_bytes, 2)) {}
+      : bodies(loop, clock, 0),
+        small_bodies(loop, clock, 0),
+        copies(loop, clock, 0),
+        reads(loop, clock, 0) {
+    set_cap(cap_bytes);
+  }
 
   void set_cap(uint64_t cap_bytes) {
     bodies.set_limit(part(cap_bytes, 6));

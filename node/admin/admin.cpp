@@ -97,7 +97,7 @@ Json to_json(const Bucket& bucket, const Users* users) {
   json["created_ms"] = bucket.created.ms;
   json["region"] = bucket.region;
   json["generation"] = bucket.generation;
-  json["consistency"] = bucket.consistency == Consistency::kAvailable ? "available" : "strong";
+  json["consistency"] = consistency_name(bucket.consistency);
   json["grants"] = Json::array();
   for (const auto& [user, grant] : bucket.grants) {
     Json g;
@@ -560,11 +560,10 @@ Task<HttpResponse> Admin::buckets(std::string method, std::string name, std::str
                             "ends with a letter or digit");
     } else {
       std::string wanted = text_of(json, "consistency");
-      if (!wanted.empty() && wanted != "strong" && wanted != "available")
+      auto consistency = wanted.empty() ? Consistency::kStrong : consistency_named(wanted);
+      if (!consistency)
         co_return error_reply(ErrorCode::kInvalid, "a bucket's consistency is strong or available");
-      Consistency consistency =
-          wanted == "available" ? Consistency::kAvailable : Consistency::kStrong;
-      bucket = co_await objects.create_bucket(name, user, deps_.region, deadline(), consistency);
+      bucket = co_await objects.create_bucket(name, user, deps_.region, deadline(), *consistency);
     }
   } else if (method == "DELETE") {
     auto removed = co_await objects.delete_bucket(name, deadline());

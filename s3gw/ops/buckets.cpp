@@ -99,14 +99,10 @@ static Task<Status> set_new_acl(Call& call, std::optional<std::string> acl, bool
 
 static constexpr const char* kConsistencyHeader = "x-covey-consistency";
 
-static std::string_view consistency_name(Consistency consistency) {
-  return consistency == Consistency::kAvailable ? "available" : "strong";
-}
-
 static Result<Consistency> read_consistency(Call& call) {
   auto given = call.header(kConsistencyHeader);
-  if (!given || *given == "strong") return Consistency::kStrong;
-  if (*given == "available") return Consistency::kAvailable;
+  if (!given) return Consistency::kStrong;
+  if (auto known = consistency_named(*given)) return *known;
   return call.bad_argument("A bucket's consistency is strong or available.", kConsistencyHeader,
                            std::string(*given));
 }

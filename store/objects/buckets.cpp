@@ -7,6 +7,17 @@
 #include "store/objects/store.h"
 
 namespace covey {
+
+std::string_view consistency_name(Consistency consistency) {
+  return consistency == Consistency::kAvailable ? "available" : "strong";
+}
+
+std::optional<Consistency> consistency_named(std::string_view name) {
+  for (Consistency one : {Consistency::kStrong, Consistency::kAvailable})
+    if (name == consistency_name(one)) return one;
+  return std::nullopt;
+}
+
 namespace {
 
 constexpr int kChangeRetriesMax = 8;
@@ -97,6 +108,18 @@ Task<Result<rows::BucketRow>> Store::change_register(std::string name, uint64_t 
          co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline)));
   directory_.remember(name, row);
   co_return row;
+}
+
+Task<Status> Store::remove_register(std::string name, uint64_t expect, TimePoint deadline) {
+  rows::BucketMutation want;
+  want.set_expect_generation(expect);
+  want.set_remove(true);
+  Mutation mutation = new_mutation(encode_mutation(false, want));
+  RegisterKey key = bucket_key(name, topology_.layout()->current.partitions());
+  CO_TRY(std::string done,
+         co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline)));
+  directory_.forget(name);
+  co_return Status();
 }
 
 // An available bucket takes writes again: a deletion that is under way loses to them, and one that
@@ -207,14 +230,7 @@ Task<Status> Store::delete_available(std::string name, rows::BucketRow row, Time
     if (!empty) co_return tl::unexpected<Error>(std::move(empty).error());
     co_return fail(ErrorCode::kBucketNotEmpty, "the bucket is not empty");
   }
-  rows::BucketMutation want;
-  want.set_expect_generation(row.generation());
-  want.set_remove(true);
-  Mutation mutation = new_mutation(encode_mutation(false, want));
-  RegisterKey key = bucket_key(name, topology_.layout()->current.partitions());
-  CO_TRY(std::string done,
-         co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline)));
-  directory_.forget(name);
+  CO_TRY_STATUS(co_await remove_register(name, row.generation(), deadline));
   co_return co_await directory_.withdraw(std::move(name), step(deadline));
 }
 
@@ -237,15 +253,7 @@ Task<Status> Store::delete_bucket(std::string name, TimePoint deadline) {
     CO_TRY(row, co_await change_bucket(name, expect, row, deadline));
     co_return fail(ErrorCode::kBucketNotEmpty, "the bucket is not empty");
   }
-  rows::BucketMutation want;
-  want.set_expect_generation(expect);
-  want.set_remove(true);
-  Mutation mutation = new_mutation(encode_mutation(false, want));
-  RegisterKey key = bucket_key(name, topology_.layout()->current.partitions());
-  CO_TRY(std::string done,
-         co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline)));
-  directory_.forget(name);
-  co_return Status();
+  co_return co_await remove_register(std::move(name), expect, deadline);
 }
 
 }  // namespace covey

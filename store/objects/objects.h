@@ -33,6 +33,9 @@ struct Grant {
 // Fixed when a bucket is made. kAvailable: every site takes writes while it is cut off; concurrent
 // ones of one key are merged, and the losers stay as noncurrent versions.
 enum class Consistency { kStrong, kAvailable };
+// As people and headers write it.
+std::string_view consistency_name(Consistency consistency);
+std::optional<Consistency> consistency_named(std::string_view name);
 
 struct Bucket {
   std::string name;

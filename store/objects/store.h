@@ -154,6 +154,7 @@ class Store : public ObjectStore {
   // buckets.cpp
   Task<Result<rows::BucketRow>> change_register(std::string name, uint64_t expect,
                                                 rows::BucketRow row, TimePoint deadline);
+  Task<Status> remove_register(std::string name, uint64_t expect, TimePoint deadline);
   Task<Status> reopen(std::string name, TimePoint deadline);
   Task<Status> delete_available(std::string name, rows::BucketRow row, TimePoint deadline);
   Task<Result<rows::BucketRow>> change_bucket(std::string name, uint64_t expect,

@@ -357,8 +357,8 @@ Task<Status> Orphans::drop(PartitionId home, Suspects suspects) {
 }
 
 Result<Orphans::Answer> Orphans::hints_here() const {
-  constexpr char kFirst = static_cast<char>(TableId::kHints);
-  auto hints = kv_.scan(std::string(1, kFirst), std::string(1, kFirst + 1));
+  std::string prefix = table_prefix(TableId::kHints);
+  auto hints = kv_.scan(prefix, prefix_end(prefix));
   bool any = hints->valid();
   TRY_STATUS(hints->status());
   return any ? Answer::kNamed : Answer::kRefused;

@@ -49,6 +49,10 @@ bool RegisterCluster::run() {
   in_step_.request_stop();
   loop_.run(in_step_.join());
   if (in_step_runs_ && good_) good_ = converge();
+  return end_and_judge();
+}
+
+bool RegisterCluster::end_and_judge() {
   for (auto& node : nodes_) loop_.run(node->stop_all());
   loop_.run_until_idle();
   for (auto& [key, ops] : history_.keys) {

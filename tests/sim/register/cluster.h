@@ -33,6 +33,8 @@ class RegisterCluster {
   void print(const std::vector<HistoryOp>& ops);
   void note(const std::string& what);
   bool heal_and_check();
+  // Stops the nodes and looks at every key's history. False: something was violated, now or before.
+  bool end_and_judge();
   Task<bool> last_words(std::shared_ptr<RegisterIncarnation> at);
 
   // ---- faults.cpp

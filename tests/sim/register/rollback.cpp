@@ -24,15 +24,7 @@ bool RegisterCluster::run_rollback() {
     if (!loop_.run_until(ended, std::chrono::hours(1))) complain("the run never ended");
   }
   good_ = heal_and_check() && good_;
-  for (auto& node : nodes_) loop_.run(node->stop_all());
-  loop_.run_until_idle();
-  for (auto& [key, ops] : history_.keys) {
-    if (Linearizer(ops).check()) continue;
-    complain("key " + std::to_string(key.first) + ":" + sim_key(key.second) +
-             " is not linearizable");
-    if (options_.trace) print(ops);
-  }
-  return good_;
+  return end_and_judge();
 }
 
 // One node at a time is down or cut off; what is written meanwhile misses it.
