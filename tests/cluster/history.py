@@ -2,6 +2,7 @@
 linearizable.py can judge them."""
 import collections
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -13,24 +14,29 @@ import time
 
 from linearizable import ABSENT, CREATE, DELETE, GET, NOT_FOUND, OK, PUT, REFUSED, SWAP, UNKNOWN, Op, check
 from local import wait_until
-from plain import NOT_SENT, PlainClient
+from plain import NOT_SENT, PlainClient, Reply
 
 KINDS = [GET, PUT, CREATE, SWAP, DELETE]
 WEIGHTS = [45, 15, 10, 20, 10]
 SIZES = [16, 700, 4096, 5000, 60_000]  # beside the head, and in blocks
 SIZE_WEIGHTS = [40, 30, 10, 15, 5]
+PART_BYTES = 5 << 20  # the smallest that another part may follow
+TWO_PARTS = 0.03  # of the uploads in parts; the others have one, of any size
 CLIENT_PATIENCE_S = 30  # longer than any node may take to answer; what takes longer is unknown
 NODE_DOWN_PAUSE_S = 0.2
 METHODS = {GET: "GET", PUT: "PUT", CREATE: "PUT", SWAP: "PUT", DELETE: "DELETE"}
 
 
 class Clients:
-    """Steady clients, each on one node, until stop(). `impossible` collects answers that no history allows."""
+    """Steady clients, each on one node, until stop(). `impossible` collects answers that no history allows.
+    `in_parts`: how many of the writes that are no SWAP are multipart uploads."""
 
-    def __init__(self, cluster, bucket, seed, per_node=2, keys=6, pause=0.03, nodes=None):
+    def __init__(self, cluster, bucket, seed, per_node=2, keys=6, pause=0.03, nodes=None, prefix="", in_parts=0.0):
         self.cluster, self.bucket, self.seed, self.pause = cluster, bucket, seed, pause
-        self.keys = [f"key-{n}" for n in range(keys)]
-        self.per_node = per_node
+        self.keys = [f"{prefix}key-{n}" for n in range(keys)]
+        self.per_node, self.in_parts = per_node, in_parts
+        self.body_of = {}  # ETag of an upload in parts -> MD5 of its bytes
+        self.writes = 0  # acknowledged
         self.origin = time.monotonic()
         self.lock = threading.Lock()
         self.ops = []
@@ -71,17 +77,35 @@ class Clients:
             if kind not in (GET, DELETE):
                 size = rng.choices(SIZES, SIZE_WEIGHTS)[0]
                 body = f"{key} of client {number}, turn {turn}. ".encode().ljust(size, b".")
-            op = self.one(client, kind, key, expected, body, number)
+            if self.in_parts and kind in (PUT, CREATE) and rng.random() < self.in_parts:
+                op = self.one_in_parts(client, kind, key, body, number, two=rng.random() < TWO_PARTS)
+            else:
+                op = self.one(client, kind, key, expected, body, number)
             down = op.said.startswith(NOT_SENT)
             time.sleep(NODE_DOWN_PAUSE_S if down else rng.random() * 2 * self.pause)
         client.close()
 
     def one(self, client, kind, key, expected, body, number):
-        headers = {CREATE: [("if-none-match", "*")], SWAP: [("if-match", f'"{expected}"')]}.get(kind, [])
         value = ABSENT if kind in (GET, DELETE) else hashlib.md5(body).hexdigest()
         op = Op(kind, key, self.now(), value=value, expected=expected, client=number, node=client.node)
-        reply = client.request(METHODS[kind], self.bucket, key, body, headers)
-        answered = self.now()
+        return self.ended(op, client.request(METHODS[kind], self.bucket, key, body, conditions(kind, expected)))
+
+    def one_in_parts(self, client, kind, key, body, number, two):
+        """Only its Complete is an operation on the key; an upload that an answer ends before it does nothing."""
+        parts = [body.ljust(PART_BYTES, b"-"), body] if two else [body]
+        upload = client.upload_parts(self.bucket, key, parts)
+        op = Op(kind, key, self.now(), client=number, node=client.node)
+        if isinstance(upload, Reply):
+            op.outcome, op.ended, op.said = None, op.sent, f"{upload.status} {upload.said}" if upload.status else upload.said
+            if upload.status not in (0, 500, 503):
+                self.impossible.append(f"{op}: an upload's part")
+            return op
+        op.value = upload.etag
+        self.body_of[upload.etag] = hashlib.md5(b"".join(parts)).hexdigest()
+        return self.ended(op, client.complete(self.bucket, key, upload, conditions(kind, "")))
+
+    def ended(self, op, reply):
+        key, answered = op.key, self.now()
         op.said = f"{reply.status} {reply.said}".strip() if reply.status else reply.said
         op.outcome = self.outcome(op, reply)
         op.ended = answered  # also of those whose outcome is unknown
@@ -91,6 +115,7 @@ class Clients:
                 self.seen[key] = op.value
         with self.lock:
             self.ops.append(op)
+            self.writes += op.outcome == OK and op.kind != GET
         return op
 
     def outcome(self, op, reply):
@@ -101,8 +126,8 @@ class Clients:
         if status == 0 or status in (500, 503):
             return None if op.kind == GET else UNKNOWN
         if op.kind == GET and status == 200:
-            op.value = hashlib.md5(reply.body).hexdigest()
-            if op.value != reply.etag:
+            op.value = reply.etag
+            if hashlib.md5(reply.body).hexdigest() != self.body_of.get(reply.etag, reply.etag):
                 self.impossible.append(f"{op}: the bytes are not those of the ETag {reply.etag}")
             return OK
         if op.kind == GET and status == 404 and reply.said == "NoSuchKey":
@@ -135,6 +160,30 @@ class Clients:
         client = PlainClient(self.cluster, k, CLIENT_PATIENCE_S)
         op = wait_until(f"{key} can be read through node {k}", lambda: next(
             (op for op in [self.one(client, GET, key, "", b"", 1000 + k)] if op.outcome == OK), None))
+        client.close()
+        return op.value
+
+    def wait_for(self, writes):
+        """Until that many more were acknowledged."""
+        goal = self.writes + writes
+        wait_until(f"{writes} more writes, {self.summary()}", lambda: self.writes >= goal)
+
+    def last_writes(self, rng):
+        """Every key is written or deleted once more and nothing is under way any more. What it must be ever after:
+        key -> ETag or ABSENT. REQUIRES: stopped, healed."""
+        return {key: self.last_write(key, rng) for key in self.keys}
+
+    def last_write(self, key, rng):
+        kind = rng.choice([PUT, PUT, PUT, DELETE])
+        size = 0 if kind == DELETE else rng.choices(SIZES, SIZE_WEIGHTS)[0]
+        client = PlainClient(self.cluster, rng.choice(list(self.cluster.nodes)), CLIENT_PATIENCE_S)
+        tries = itertools.count()
+
+        def write():
+            body = f"{key}, last write, try {next(tries)}. ".encode().ljust(size, b".") if size else b""
+            op = self.one(client, kind, key, "", body, 2000)
+            return op if op.outcome == OK else None
+        op = wait_until(f"{key} can be written", write)
         client.close()
         return op.value
 
@@ -194,6 +243,10 @@ class Clients:
             for op in sorted(self.ops, key=lambda op: op.sent):
                 f.write(json.dumps({**vars(op), "answered": None if op.answered == math.inf else op.answered}) + "\n")
         return path
+
+
+def conditions(kind, expected):
+    return {CREATE: [("if-none-match", "*")], SWAP: [("if-match", f'"{expected}"')]}.get(kind, [])
 
 
 def quantiles(times):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import botocore.config
@@ -176,9 +177,14 @@ class LocalCluster:
     def kill_all(self):
         self.kill(*self.nodes)
 
-    def start(self, k):
-        self.tool("start", str(k))
+    def start(self, k, wait=True):
+        """Without `wait` it may not serve yet."""
+        self.tool("start", str(k), *([] if wait else ["--no-wait"]))
 
+    def start_together(self, which, wait=True):
+        """One alone would wait for the others."""
+        with ThreadPoolExecutor(max(1, len(which))) as pool:
+            list(pool.map(lambda k: self.start(k, wait), which))
     def add(self, zone=""):
         """One more node: it serves, and joins by itself."""
         self.tool("add", *(["--zone", zone] if zone else []))

@@ -1,9 +1,9 @@
 """What goes wrong in a cluster of namespaces: links are cut, nodes isolated, paused, killed; then all is healed; and again."""
+import collections
 import itertools
 import math
 import random
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 
 class Nemesis:
@@ -59,10 +59,8 @@ class Nemesis:
             self.cluster.resume(k)
             if k in self.paused:
                 self.pauses.append((k, self.paused.pop(k), self.clock()))
-        down = [k for k in self.nodes if not self.cluster.pid(k)]
-        if down:  # together: one alone waits for the others
-            with ThreadPoolExecutor(len(down)) as pool:
-                list(pool.map(self.cluster.start, down))
+        if down := [k for k in self.nodes if not self.cluster.pid(k)]:
+            self.cluster.start_together(down)
             self.say(f"{down} run again")
 
     # ---- at random
@@ -103,3 +101,66 @@ class Nemesis:
 
     def told(self):
         return "\n".join(f"{at:8.2f}  {what}" for at, what in self.story)
+
+
+class Killer:
+    """Rounds of SIGKILLs, of one node, two or all at once, at random moments, also of nodes that have just been started."""
+
+    AGAIN = 0.6  # how likely another one follows before the nodes that were started serve
+    AGAIN_MAX = 5
+    DOWN_S = (0.0, 0.8)  # mostly: too short for gossip to notice
+    LONG_DOWN_S, LONG_DOWN = (2.0, 6.0), 0.1
+    RECOVERY_S = 1.2  # a start takes about as long
+
+    def __init__(self, cluster, seed, clock):
+        self.cluster, self.clock = cluster, clock
+        self.rng = random.Random(f"{seed}/killer")
+        self.story = []
+        self.counts = collections.Counter()
+        self.down = []
+
+    @property
+    def kills(self):
+        """Processes that were killed."""
+        return sum(n * times for n, times in self.counts.items() if isinstance(n, int))
+
+    def round(self):
+        """Ends with all nodes serving."""
+        rng = self.rng
+        self.kill()
+        for _ in range(self.AGAIN_MAX):
+            if rng.random() > self.AGAIN:
+                break
+            time.sleep(rng.uniform(*self.DOWN_S))
+            started = self.start(wait=False)
+            time.sleep(rng.uniform(0, self.RECOVERY_S))
+            self.kill(just_started=started)
+        time.sleep(rng.uniform(*(self.LONG_DOWN_S if rng.random() < self.LONG_DOWN else self.DOWN_S)))
+        self.start(wait=True)
+        self.story.append((round(self.clock(), 3), "all serve"))
+
+    def kill(self, just_started=()):
+        nodes = list(self.cluster.nodes)
+        which = self.rng.sample(nodes, self.rng.choices(range(1, len(nodes) + 1), [4, 2, 2][:len(nodes)])[0])
+        self.check_alive()
+        self.cluster.kill(*which)
+        self.down = which
+        self.counts[len(which)] += 1
+        self.counts["recovering"] += len(set(which) & set(just_started))
+        self.story.append((round(self.clock(), 3), f"kill {sorted(which)}"))
+
+    def start(self, wait):
+        self.check_alive()
+        started, self.down = self.down, []
+        # Those that were started before may not serve yet.
+        self.cluster.start_together(self.cluster.nodes if wait else started, wait)
+        return started
+
+    def check_alive(self):
+        died = [k for k in self.cluster.nodes if k not in self.down and not self.cluster.pid(k)]
+        assert not died, f"nodes {died} ended by themselves"
+
+    def told(self):
+        together = ", ".join(f"{times} x {n} at once" for n, times in sorted(
+            (n, times) for n, times in self.counts.items() if isinstance(n, int)))
+        return f"{self.kills} SIGKILLs ({together}), {self.counts['recovering']} of them within {self.RECOVERY_S} s of a start"
