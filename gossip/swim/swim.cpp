@@ -222,6 +222,7 @@ SwimEffects Swim::receive(TimePoint now, const NodeId& sender, const Address& fr
   auto known = members_.find(sender);
   if (known != members_.end()) {
     known->second.last_seen = now;
+    if (from == known->second.claim.meta.gossip) moved_in(now, sender);
     // It is believed gone and is not: let it hear so, and refute.
     if (known->second.claim.state >= MemberState::kDead) send(out, from, {}, sender);
   }

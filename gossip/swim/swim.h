@@ -69,6 +69,7 @@ class Swim {
   struct Member {
     MemberUpdate claim;
     TimePoint last_seen;
+    TimePoint at_home;  // when a datagram last came from it and from the address it claims
     TimePoint changed_at;
     Duration rtt{0};
     std::set<NodeId> accusers;
@@ -94,6 +95,9 @@ class Swim {
   void refute(const MemberUpdate& update, SwimEffects& out);
   void suspect(TimePoint now, const NodeId& id, SwimEffects& out);
   void bury(TimePoint now, SwimEffects& out);
+  bool is_heir(const Member& heir, const Member& of) const;
+  bool has_heir(const NodeId& id) const;
+  void moved_in(TimePoint now, const NodeId& id);
   void set_state(TimePoint now, Member& member, MemberState state, SwimEffects& out);
   void spread(Member& member);
   size_t live_count() const;

@@ -1,6 +1,7 @@
 // Swim: what is believed of the members, and how claims travel.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "gossip/swim/seal.h"
 #include "gossip/swim/suspicion.h"
@@ -109,13 +110,46 @@ void Swim::suspect(TimePoint now, const NodeId& id, SwimEffects& out) {
   }
 }
 
-// Suspects whose time to defend themselves is over are dead.
+// One that has its name speaks from its own address.
+bool Swim::is_heir(const Member& heir, const Member& of) const {
+  const MemberMeta& a = heir.claim.meta;
+  const MemberMeta& b = of.claim.meta;
+  return heir.claim.id != of.claim.id && a.name == b.name && a.gossip == b.gossip;
+}
+
+// An address has one holder at a time: the suspect does not listen there any more, and has not been
+// heard from elsewhere since it was suspected (docs/adr/0007-replacement.md).
+bool Swim::has_heir(const NodeId& id) const {
+  const Member& suspect = members_.at(id);
+  if (suspect.last_seen > suspect.changed_at) return false;
+  return std::any_of(members_.begin(), members_.end(), [&](const auto& m) {
+    return m.first != self_ && m.second.claim.state == MemberState::kAlive &&
+           m.second.at_home > suspect.last_seen && is_heir(m.second, suspect);
+  });
+}
+
+// Who had the address before is probed out of turn.
+void Swim::moved_in(TimePoint now, const NodeId& id) {
+  Member& member = members_.at(id);
+  bool first = std::exchange(member.at_home, now) == TimePoint();
+  if (!first) return;
+  for (const auto& [other, of] : members_) {
+    if (other == self_ || of.claim.state != MemberState::kAlive || !is_heir(member, of)) continue;
+    round_.push_back(other);
+    next_probe_ = std::min(next_probe_, now);
+  }
+}
+
+// Suspects whose time to defend themselves is over are dead. One whose address another node of its
+// name has taken gets one probe interval more, in which it could still be heard from.
 void Swim::bury(TimePoint now, SwimEffects& out) {
   size_t live = live_count();
   for (auto& [id, member] : members_) {
     if (member.claim.state != MemberState::kSuspect) continue;
     size_t others = member.accusers.empty() ? 0 : member.accusers.size() - 1;
-    if (now - member.changed_at < suspicion_timeout(config_, live, others)) continue;
+    Duration allowed = suspicion_timeout(config_, live, others);
+    if (has_heir(id)) allowed = std::min(allowed, stretched(config_.probe_interval));
+    if (now - member.changed_at < allowed) continue;
     set_state(now, member, MemberState::kDead, out);
     spread(member);
   }

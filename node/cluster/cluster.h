@@ -32,6 +32,8 @@ namespace covey {
 inline constexpr Duration kClusterStep = std::chrono::milliseconds(250);
 // Candidates that come within this time of each other join in one step.
 inline constexpr Duration kCandidatesSettle = std::chrono::milliseconds(1500);
+// Who takes the place of a node that is gone need not wait for others.
+inline constexpr Duration kHeirSettles = kClusterStep;
 inline constexpr Duration kGrowthRetry = std::chrono::seconds(5);
 // How long a member is waited for that is away while everything else of a change is done.
 inline constexpr Duration kAwayGrace = std::chrono::seconds(60);
@@ -158,6 +160,7 @@ class Cluster final : public Topology {
     std::vector<Member> members;
     std::vector<NodeId> departed;
     std::vector<std::string> what;
+    size_t heirs = 0;  // lines of `what` about nodes that take the place of one that is gone
   };
   bool leads() const;
   bool closed() const { return options_.closed && options_.closed(); }

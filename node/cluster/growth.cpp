@@ -109,6 +109,7 @@ void Cluster::add_node(Draft& draft, const MemberView& node) const {
     if (!silent(same->id)) return;
     depart(draft.departed, same->id);
     draft.what.push_back(member.name + " takes the place of the node of that name that is gone");
+    ++draft.heirs;
     draft.members[static_cast<size_t>(same - draft.members.data())] = std::move(member);
     return;
   }
@@ -120,7 +121,7 @@ void Cluster::add_node(Draft& draft, const MemberView& node) const {
 // What has come about by itself: new nodes, and members that say other things of themselves.
 Cluster::Draft Cluster::news() const {
   auto state = register_.state();
-  Draft draft{state->current.members, state->departed, {}};
+  Draft draft{state->current.members, state->departed, {}, 0};
   for (Member& member : draft.members) {
     const MemberView* node = view(member.id);
     if (!node || node->state != MemberState::kAlive) continue;
@@ -154,7 +155,7 @@ Result<Cluster::Draft> Cluster::draft(const Wish& wish) const {
     return fail(ErrorCode::kConflict,
                 "a change of the layout is under way: see covey status, and try again after it");
   if (wish.remove.empty() && wish.add.empty()) return news();
-  Draft draft{state->current.members, state->departed, {}};
+  Draft draft{state->current.members, state->departed, {}, 0};
   for (const std::string& name : wish.remove) {
     auto at = std::find_if(draft.members.begin(), draft.members.end(),
                            [&](const Member& m) { return is_named(m.id, m.name, name); });
@@ -223,7 +224,8 @@ Task<void> Cluster::stage_when_settled() {
   TimePoint now = runtime_.clock.now();
   if (draft.members != settling_) {
     settling_ = draft.members;
-    settled_at_ = now + kCandidatesSettle;
+    const bool alone = draft.heirs == draft.what.size();
+    settled_at_ = now + (alone ? kHeirSettles : kCandidatesSettle);
     next_growth_ = settled_at_;
   }
   if (draft.what.empty()) growth_waits_.clear();
@@ -238,7 +240,8 @@ Task<void> Cluster::stage_when_settled() {
   growth_waits_ = std::move(waits);
 }
 
-// Gossip alone is not enough: who cannot be called cannot take part.
+// Gossip alone is not enough: who cannot be called cannot take part, and nobody's place is given
+// away who answers.
 Task<Status> Cluster::reach_joiners(Draft draft) {
   for (const Member& member : draft.members) {
     if (register_.state()->current.find(member.id)) continue;
@@ -246,6 +249,17 @@ Task<Status> Cluster::reach_joiners(Draft draft) {
     if (!answer)
       co_return fail(ErrorCode::kUnavailable, "node " + member.name + " gossips, but does not " +
                                                   "answer on rpc: " + answer.error().message);
+  }
+  const std::vector<Member> before = register_.state()->current.members;
+  for (const Member& member : before) {
+    bool stays = std::any_of(draft.members.begin(), draft.members.end(),
+                             [&](const Member& m) { return m.id == member.id; });
+    if (stays) continue;
+    auto answer = co_await register_.fetch(member.id);
+    if (answer || !(answer.is(ErrorCode::kUnavailable) || answer.is(ErrorCode::kTimeout)))
+      co_return fail(ErrorCode::kConflict,
+                     "the place of node " + member.name + " (" + short_name(member.id) +
+                         ") is not given to another one: it does not gossip, but answers on rpc");
   }
   co_return Status();
 }

@@ -236,7 +236,7 @@ class Channels final : public PeerChannels {
 
 std::unique_ptr<PeerChannels> open_channels(Loop& loop, const TlsMaterial& tls, NodeId peer,
                                             const Address& address) {
-  route_grpc_log();
+  prepare_grpc();
   return std::make_unique<Channels>(loop, tls, peer, address);
 }
 

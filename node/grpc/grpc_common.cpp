@@ -1,5 +1,6 @@
 #include "node/grpc/grpc_common.h"
 
+#include <absl/synchronization/mutex.h>
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/log.h>
 
@@ -111,9 +112,12 @@ void on_grpc_log(gpr_log_func_args* args) {
 
 }  // namespace
 
-void route_grpc_log() {
+void prepare_grpc() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // Debian builds Abseil with its checks: each lock of gRPC would be looked up in one graph of
+    // all locks, behind one lock.
+    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
     gpr_set_log_verbosity(GPR_LOG_SEVERITY_ERROR);
     gpr_set_log_function(on_grpc_log);
   });

@@ -45,8 +45,9 @@ class Trust {
   std::vector<CaKey> trusted_;
   std::unordered_map<std::string, CertifiedNode> known_;  // by PEM
 };
-// gRPC's own messages go to our log: a refused handshake at most once in 10 s as one line.
-void route_grpc_log();
+// Once, before gRPC is used; more calls do nothing. Its own messages go to our log: a refused
+// handshake at most once in 10 s as one line.
+void prepare_grpc();
 
 // Entries wait here, already encoded, until the writer is free. Concatenated encodings of a
 // repeated field are one message, so a frame is made by appending. Any thread.

@@ -304,7 +304,7 @@ class Server final : public PeerServer {
 
 Result<std::unique_ptr<PeerServer>> start_peer_server(Loop& loop, const TlsMaterial& tls,
                                                       const Address& listen, ServerEvents events) {
-  route_grpc_log();
+  prepare_grpc();
   auto server = std::make_unique<Server>(loop, std::move(events));
   TRY_STATUS(server->start(tls, listen));
   return std::unique_ptr<PeerServer>(std::move(server));

@@ -52,6 +52,8 @@ Mark admitted(const Mark& mark, const Claim& claim) {
 }
 
 std::string describe(Verdict verdict, const Mark& mark, const Claim& claim) {
+  // No start was counted: the node could not read what it has (node/damaged_start.h).
+  if (verdict != Verdict::kFine && claim.boot == 0) return "its metadata is damaged";
   if (verdict == Verdict::kForgot)
     return fmt::format(
         "its disk forgot writes it had acknowledged (it started with sequence {}, other nodes "

@@ -94,7 +94,7 @@ def reborn(cluster, k, old, before):
 def test_a_damaged_store_is_refilled(cluster, bucket):
     rng = random.Random(4)
     expected = {}
-    for trial in range(LONG):  # each takes as long as gossip takes to give a silent node up
+    for trial in range(LONG):
         k = trial % 3 + 1  # node 1 has no seeds
         older(cluster, k)
         expected.update(write(cluster, bucket, f"trial-{trial}", 8, k))

@@ -130,3 +130,21 @@ TEST_CASE("a node whose name is taken waits and says why") {
   REQUIRE(world.at(0).candidates().size() == 1);
   EXPECT(world.at(0).candidates()[0].waits.find("name") != std::string::npos);
 }
+
+TEST_CASE("a silent node is replaced by the next of its name, but not while it answers calls") {
+  World world(24);
+  world.start(0, false);
+  for (int n : {1, 2}) world.start(n, true);
+  REQUIRE(world.run_until_settled(3));
+  world.loop.run_for(kUnknownIsSilent);
+  world.hide(2);
+  world.start(5, true, "n2");
+  world.loop.run_for(60s);
+  EXPECT(world.at(0).layout()->current.find(World::id(2)) != nullptr);
+  REQUIRE(world.at(0).candidates().size() == 1);
+  EXPECT(world.at(0).candidates()[0].waits.find("answers on rpc") != std::string::npos);
+  world.stop(2);
+  REQUIRE(world.run_until_settled(3));
+  EXPECT(world.at(0).layout()->current.find(World::id(2)) == nullptr);
+  EXPECT(world.at(0).layout()->current.find(World::id(5)) != nullptr);
+}

@@ -234,6 +234,8 @@ class World {
   }
 
  public:
+  // No other node's gossip shows it any more; calls reach it all the same.
+  void hide(int n) { nodes_.at(n)->group = "hidden"; }
   void merge_groups() {
     for (auto& [n, node] : nodes_) node->group = "a";
   }

@@ -33,13 +33,20 @@ class GossipNet {
   }
   static Address address(int n) { return {"10.0.0." + std::to_string(n + 1), 3901}; }
 
+  // Whose address node `n` has: its own, or since start_as() another one's.
+  int home(int n) const { return homes_.contains(n) ? homes_.at(n) : n; }
+  // Starts node `n` under the name of node `name`, at the address of node `home`.
+  void start_as(int n, int name, int home) {
+    names_[n] = name, homes_[n] = home;
+    start(n);
+  }
   // Starts node `n`; everybody's seed is node 0 and node 1.
   void start(int n, uint64_t incarnation = 1, SwimConfig config = {}) {
     SwimOptions options;
     options.config = config;
     options.self = id(n);
     options.incarnation = incarnation;
-    options.meta.name = "n" + std::to_string(n);
+    options.meta.name = "n" + std::to_string(names_.contains(n) ? names_[n] : n);
     options.meta.zone = "z" + std::to_string(n % 3);
     options.meta.gossip.port = options.meta.rpc.port = 3901;
     for (int seed : {0, 1})
@@ -71,8 +78,8 @@ class GossipNet {
         wire_.erase(wire_.begin());
         auto to = nodes_.find(flight.to);
         if (to != nodes_.end())
-          apply(flight.to, to->second.swim->receive(now_, id(flight.from), address(flight.from),
-                                                    flight.plain));
+          apply(flight.to, to->second.swim->receive(now_, id(flight.from),
+                                                    address(home(flight.from)), flight.plain));
       } else {
         next_node->second.next_tick = now_ + Swim::kTick;
         apply(next_node->first, next_node->second.swim->tick(now_));
@@ -114,8 +121,8 @@ class GossipNet {
     for (auto& datagram : effects.send) {
       if (datagram.plain.size() > kGossipDatagramBytesMax) std::abort();
       int to = -1;
-      for (int i = 0; i < 32; ++i)
-        if (datagram.to == address(i)) to = i;
+      for (const auto& [other, node] : nodes_)
+        if (datagram.to == address(home(other))) to = other;
       if (to < 0 || cut(n, to) || rng_.chance(loss)) continue;
       Duration delay(1'000'000 + static_cast<int64_t>(rng_.below(30'000'000)));
       wire_.emplace(now_ + delay, Flight{n, to, std::move(datagram.plain)});
@@ -132,6 +139,7 @@ class GossipNet {
   SeededRng rng_;
   TimePoint now_{1};
   std::map<int, Node> nodes_;
+  std::map<int, int> names_, homes_;
   std::multimap<TimePoint, Flight> wire_;
 };
 
