@@ -67,7 +67,8 @@ bool SecretRotation::skips(const Member& member) const {
 }
 
 SecretRotation::State SecretRotation::own_state() const {
-  State state{ring_.phase, ring_.forced, secret_id(ring_.use), {}, deps_.users.to_reseal()};
+  State state{ring_.phase,    ring_.forced, secret_id(ring_.use), {}, deps_.users.to_reseal(),
+              deps_.renewed()};
   if (!ring_.settled()) state.other = secret_id(ring_.other);
   return state;
 }
@@ -157,6 +158,7 @@ Task<Result<PeerMessage>> SecretRotation::serve(NodeId from, PeerMessage request
   writer.bytes(state.use);
   writer.bytes(state.other);
   writer.u64(state.to_reseal);
+  writer.u8(state.renewed);
   co_return reply;
 }
 
@@ -176,6 +178,7 @@ Task<void> SecretRotation::ask(Member& member, std::string request) const {
   state.use = std::string(reader.bytes());
   state.other = std::string(reader.bytes());
   state.to_reseal = reader.u64();
+  state.renewed = reader.u8() != 0;
   if (reader.done() && phase <= 2 &&
       std::max(state.use.size(), state.other.size()) <= kIdBytesMax) {
     state.phase = static_cast<Phase>(phase);
@@ -237,7 +240,8 @@ Task<void> SecretRotation::spread(std::vector<Member>& members) {
   if (!changed) waits_.push_back("this node: " + changed.error().message);
 }
 
-// Active: everybody is to use the new secret and nothing to be sealed under the old one.
+// Active: everybody is to use the new secret, also for the connections that it has, and nothing to
+// be sealed under the old one.
 Task<void> SecretRotation::finish(std::vector<Member>& members) {
   SecretRing before = ring_;
   std::string use = secret_id(ring_.use);
@@ -249,7 +253,7 @@ Task<void> SecretRotation::finish(std::vector<Member>& members) {
     bool alive = deps_.topology.alive(member.id);
     turn += alive && member.id < deps_.peers.self();
     if (skips(member)) continue;
-    if (member.state && member.state->use == use) {
+    if (member.state && member.state->use == use && member.state->renewed) {
       sealed += member.state->to_reseal;
       continue;
     }
@@ -258,7 +262,7 @@ Task<void> SecretRotation::finish(std::vector<Member>& members) {
     away |= !alive;
   }
   waits_ = std::move(waits), away_ = away;
-  if (!waits_.empty()) co_return;
+  if (!waits_.empty() || !deps_.renewed()) co_return;
   if (sealed == 0) {
     SecretRing settled = before.settled_down();
     Status changed = co_await change(before, settled);

@@ -43,6 +43,8 @@ class SecretRotation final : public PeerHandler {
     std::string secret_file;
     // Everything that uses a secret takes these. Called on the loop, after they are on disk.
     std::function<Status(const SecretRing&)> use;
+    // Whether its connections to others have been made anew since.
+    std::function<bool()> renewed;
   };
   // Everything handed in outlives it. Registers PeerService::kSecrets.
   SecretRotation(Deps deps, SecretRing ring);
@@ -73,6 +75,7 @@ class SecretRotation final : public PeerHandler {
     bool forced = false;
     std::string use, other;  // ids
     uint64_t to_reseal = 0;
+    bool renewed = false;  // its connections
   };
   struct Member {
     NodeId id;

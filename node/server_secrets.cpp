@@ -9,8 +9,9 @@ namespace covey {
 
 void Server::open_rotation() {
   SecretRotation::Deps deps{runtime_, *peers_, *cluster_, storage_->users(), config_.secret_file,
-                            {}};
+                            {},       {}};
   deps.use = [this](const SecretRing& secrets) { return use_secrets(secrets); };
+  deps.renewed = [this] { return peers_->renewed(); };
   rotation_ = std::make_unique<SecretRotation>(std::move(deps), secrets_);
 }
 

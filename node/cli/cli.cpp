@@ -7,6 +7,7 @@
 
 #include "node/admin/admin.h"
 #include "node/cli/commands.h"
+#include "proto/protocol.h"
 
 namespace covey {
 namespace {
@@ -72,10 +73,11 @@ class Grammar {
     CLI::App* invite = with_json(add(app, "invite", "print what the next boxes need to join",
                                      run_invite, "covey invite --expires 10m"));
     invite->add_option("--expires", options_.expires, "how long it is good for (default: 1h)");
-    add(app, "version", "print the version", [](const CliOptions&) {
-      fmt::print("covey {}\n", kCoveyVersion);
-      return static_cast<int>(kExitOk);
-    });
+    add(app, "version", "the version, and the number of the language between nodes",
+        [](const CliOptions&) {
+          fmt::print("covey {}, protocol {}\n", kCoveyVersion, kPeerProtocol);
+          return static_cast<int>(kExitOk);
+        });
   }
 
   void status() {

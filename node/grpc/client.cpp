@@ -52,9 +52,9 @@ class ClientStream final : public FrameStream,
         trust_(std::move(trust)),
         events_(std::make_shared<StreamEvents>(std::move(events))) {}
 
-  void start(grpc::GenericStub& stub) {
+  void start(grpc::GenericStub& stub, const std::string& method) {
     self_ = shared_from_this();
-    stub.PrepareBidiStreamingCall(&context_, kFramesMethod, {}, this);
+    stub.PrepareBidiStreamingCall(&context_, method, {}, this);
     AddHold();  // writes start on the loop, outside gRPC's reactions; released by close
     StartRead(&incoming_);
     StartCall();
@@ -134,12 +134,13 @@ class ClientCall final : public BulkCall, public std::enable_shared_from_this<Cl
   ClientCall(Loop& loop, NodeId peer, std::shared_ptr<Trust> trust, Done done)
       : loop_(loop), peer_(peer), trust_(std::move(trust)), done_(std::move(done)) {}
 
-  void start(grpc::GenericStub& stub, BulkMessage request, Duration timeout) {
+  void start(grpc::GenericStub& stub, const std::string& method, BulkMessage request,
+             Duration timeout) {
     request_ = encode_bulk(request.entry, std::move(request.body));
     context_.set_wait_for_ready(true);
     context_.set_deadline(std::chrono::system_clock::now() +
                           std::chrono::ceil<std::chrono::microseconds>(timeout));
-    stub.UnaryCall(&context_, kCallMethod, {}, &request_, &reply_,
+    stub.UnaryCall(&context_, method, {}, &request_, &reply_,
                    [self = shared_from_this()](grpc::Status status) { self->finish(status); });
   }
   void cancel() override { context_.TryCancel(); }
@@ -177,9 +178,11 @@ class ClientCall final : public BulkCall, public std::enable_shared_from_this<Cl
 
 class Channels final : public PeerChannels {
  public:
-  Channels(Loop& loop, const TlsMaterial& tls, NodeId peer, const Address& address)
+  Channels(Loop& loop, const TlsMaterial& tls, NodeId peer, const Address& address,
+           uint32_t protocol)
       : loop_(loop),
         peer_(peer),
+        methods_(protocol),
         trust_(std::make_shared<Trust>(tls.ca_keys)),
         target_(target_of(address)) {
     grpc::SslCredentialsOptions options;
@@ -197,7 +200,7 @@ class Channels final : public PeerChannels {
 
   std::shared_ptr<FrameStream> open_stream(StreamEvents events) override {
     auto stream = std::make_shared<ClientStream>(loop_, peer_, trust_, std::move(events));
-    stream->start(*control_);
+    stream->start(*control_, methods_.frames);
     return stream;
   }
 
@@ -205,7 +208,7 @@ class Channels final : public PeerChannels {
                                  std::function<void(Result<BulkMessage>)> done) override {
     if (!bulk_) open_bulk();
     auto call = std::make_shared<ClientCall>(loop_, peer_, trust_, std::move(done));
-    call->start(*bulk_, std::move(request), timeout);
+    call->start(*bulk_, methods_.call, std::move(request), timeout);
     return call;
   }
 
@@ -226,6 +229,7 @@ class Channels final : public PeerChannels {
 
   Loop& loop_;
   NodeId peer_;
+  PeerMethods methods_;
   std::shared_ptr<Trust> trust_;
   std::string target_;
   std::shared_ptr<grpc::ChannelCredentials> credentials_;
@@ -235,9 +239,9 @@ class Channels final : public PeerChannels {
 }  // namespace
 
 std::unique_ptr<PeerChannels> open_channels(Loop& loop, const TlsMaterial& tls, NodeId peer,
-                                            const Address& address) {
+                                            const Address& address, uint32_t protocol) {
   prepare_grpc();
-  return std::make_unique<Channels>(loop, tls, peer, address);
+  return std::make_unique<Channels>(loop, tls, peer, address, protocol);
 }
 
 }  // namespace covey

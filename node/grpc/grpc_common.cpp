@@ -1,6 +1,7 @@
 #include "node/grpc/grpc_common.h"
 
 #include <absl/synchronization/mutex.h>
+#include <fmt/format.h>
 #include <grpc/grpc_security_constants.h>
 #include <grpc/support/log.h>
 
@@ -11,6 +12,21 @@
 #include "base/core/log.h"
 
 namespace covey {
+namespace {
+constexpr std::string_view kPeerPath = "/covey.Peer.";
+}  // namespace
+
+PeerMethods::PeerMethods(uint32_t protocol)
+    : frames(fmt::format("{}{}/Frames", kPeerPath, protocol)),
+      call(fmt::format("{}{}/Call", kPeerPath, protocol)) {}
+
+std::optional<std::string> other_protocol(const std::string& path, uint32_t mine) {
+  if (!path.starts_with(kPeerPath)) return std::nullopt;
+  size_t end = path.find('/', kPeerPath.size());
+  return fmt::format(
+      "its release of covey speaks protocol {}, this one's {}: run the same release on all nodes",
+      mine, path.substr(kPeerPath.size(), end - kPeerPath.size()));
+}
 
 grpc::Slice slice_of(Blob blob) {
   if (blob.empty()) return grpc::Slice();

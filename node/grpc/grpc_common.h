@@ -16,8 +16,13 @@
 
 namespace covey {
 
-inline constexpr const char* kFramesMethod = "/covey.Peer/Frames";
-inline constexpr const char* kCallMethod = "/covey.Peer/Call";
+// The paths of both methods name the protocol, so that another one is refused before a message.
+struct PeerMethods {
+  explicit PeerMethods(uint32_t protocol);
+  std::string frames, call;
+};
+// Why `path` is refused if it is a method of another protocol than `mine`; nullopt: it is not.
+std::optional<std::string> other_protocol(const std::string& path, uint32_t mine);
 
 // A slice that keeps `blob` alive instead of copying it.
 grpc::Slice slice_of(Blob blob);

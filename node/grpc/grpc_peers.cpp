@@ -50,7 +50,8 @@ class GrpcPeersImpl final : public GrpcPeers {
     events.bulk = [this](NodeId from, BulkMessage request, std::function<void(BulkMessage)> reply) {
       on_bulk(from, std::move(request), std::move(reply));
     };
-    TRY(server_, start_peer_server(options_.loop, *tls_, options_.listen, std::move(events)));
+    TRY(server_, start_peer_server(options_.loop, *tls_, options_.listen, options_.protocol,
+                                   std::move(events)));
     started_ = true;
     return {};
   }
@@ -68,9 +69,11 @@ class GrpcPeersImpl final : public GrpcPeers {
     tls_ = std::make_shared<const TlsMaterial>(std::move(tls));
     server_->renew(*tls_);
     ++secrets_change_;
+    renewing_ += links_.size();
     for (auto& [node, link] : links_) scope_.spawn(renew(node, secrets_change_));
     return {};
   }
+  bool renewed() const override { return renewing_ == 0; }
   bool connected(NodeId node) const override {
     auto it = links_.find(node);
     return node == self() || (it != links_.end() && it->second->up());
@@ -113,7 +116,7 @@ class GrpcPeersImpl final : public GrpcPeers {
 
  private:
   std::unique_ptr<Link> new_link(NodeId node) {
-    Link::Context context{options_.loop, options_.clock, tls_, self()};
+    Link::Context context{options_.loop, options_.clock, tls_, self(), options_.protocol};
     return std::make_unique<Link>(std::move(context), node);
   }
 
@@ -133,6 +136,7 @@ class GrpcPeersImpl final : public GrpcPeers {
     }
     link->stop();
     co_await link->drained();
+    --renewing_;
   }
 
   // Replies of one turn of the loop to one stream leave together.
@@ -219,6 +223,7 @@ class GrpcPeersImpl final : public GrpcPeers {
   PeersOptions options_;
   std::shared_ptr<const TlsMaterial> tls_;
   uint64_t secrets_change_ = 0;
+  size_t renewing_ = 0;  // connections with older secrets that are still there
   std::array<PeerHandler*, kServices> handlers_{};
   std::unordered_map<NodeId, std::unique_ptr<Link>> links_;
   std::unordered_map<NodeId, Inbound> inbound_;

@@ -8,6 +8,7 @@
 #include "base/async/runtime.h"
 #include "node/identity/secrets.h"
 #include "proto/peers.h"
+#include "proto/protocol.h"
 
 namespace covey {
 
@@ -25,7 +26,8 @@ struct PeersOptions {
   Clock& clock;
   NodeIdentity identity;
   SecretRing secrets;
-  Address listen;  // port 0: any
+  Address listen;                     // port 0: any
+  uint32_t protocol = kPeerProtocol;  // tests have others
 };
 
 class GrpcPeers : public Peers {
@@ -40,6 +42,9 @@ class GrpcPeers : public Peers {
   // old ones, which end when their calls have, after kRenewedDrain at the latest. Errors: kIo
   // (OpenSSL): nothing has changed then.
   virtual Status set_secrets(const SecretRing& secrets) = 0;
+  // No connection to another node was made with secrets older than the newest. Waiting for it takes
+  // kRenewedWithin and kRenewedDrain at the most.
+  virtual bool renewed() const = 0;
   virtual bool connected(NodeId node) const = 0;
   // Ends all calls, waits for the handlers. Call it before destruction.
   virtual Task<void> stop() = 0;

@@ -53,7 +53,7 @@ void Link::set_address(Address address) {
     old->close();
     on_down(number, "its address changed", ~0ull);
   }
-  channels_ = open_channels(context_.loop, *context_.tls, peer_, address_);
+  channels_ = open_channels(context_.loop, *context_.tls, peer_, address_, context_.protocol);
   ever_failed_ = false;
   backoff_ = kReconnectMin;
   last_wanted_ = context_.clock.now();

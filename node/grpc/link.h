@@ -34,6 +34,7 @@ class Link {
     Clock& clock;
     std::shared_ptr<const TlsMaterial> tls;
     NodeId self;
+    uint32_t protocol;
   };
   Link(Context context, NodeId peer);
   ~Link();

@@ -203,8 +203,10 @@ class Refusal final : public grpc::ServerGenericBidiReactor {
 
 class Service final : public grpc::CallbackGenericService {
  public:
-  Service(Loop& loop, ServerEvents events)
+  Service(Loop& loop, uint32_t protocol, ServerEvents events)
       : loop_(loop),
+        protocol_(protocol),
+        methods_(protocol),
         events_(std::make_shared<const ServerEvents>(std::move(events))),
         open_(std::make_shared<OpenStreams>()) {}
 
@@ -221,20 +223,24 @@ class Service final : public grpc::CallbackGenericService {
     if (!from)
       return new Refusal(grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
                                       "the certificate is not of a node of this cluster"));
-    if (context->method() == kFramesMethod) {
+    if (context->method() == methods_.frames) {
       auto stream = std::make_shared<ServerStream>(loop_, *from, events_, open_);
       stream->start();
       return stream.get();
     }
-    if (context->method() == kCallMethod) {
+    if (context->method() == methods_.call) {
       auto call = std::make_shared<ServerCall>(loop_, from->id, events_);
       call->start();
       return call.get();
     }
+    if (auto why = other_protocol(context->method(), protocol_))
+      return new Refusal(grpc::Status(grpc::StatusCode::FAILED_PRECONDITION, *why));
     return new Refusal(grpc::Status(grpc::StatusCode::UNIMPLEMENTED, "no such method"));
   }
 
   Loop& loop_;
+  uint32_t protocol_;
+  PeerMethods methods_;
   Events events_;
   Trust trust_{{}};
   std::shared_ptr<OpenStreams> open_;
@@ -242,7 +248,8 @@ class Service final : public grpc::CallbackGenericService {
 
 class Server final : public PeerServer {
  public:
-  Server(Loop& loop, ServerEvents events) : service_(loop, std::move(events)) {}
+  Server(Loop& loop, uint32_t protocol, ServerEvents events)
+      : service_(loop, protocol, std::move(events)) {}
   ~Server() override { stop(); }
 
   Status start(const TlsMaterial& tls, const Address& listen) {
@@ -303,9 +310,10 @@ class Server final : public PeerServer {
 }  // namespace
 
 Result<std::unique_ptr<PeerServer>> start_peer_server(Loop& loop, const TlsMaterial& tls,
-                                                      const Address& listen, ServerEvents events) {
+                                                      const Address& listen, uint32_t protocol,
+                                                      ServerEvents events) {
   prepare_grpc();
-  auto server = std::make_unique<Server>(loop, std::move(events));
+  auto server = std::make_unique<Server>(loop, protocol, std::move(events));
   TRY_STATUS(server->start(tls, listen));
   return std::unique_ptr<PeerServer>(std::move(server));
 }

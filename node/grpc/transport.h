@@ -68,7 +68,7 @@ class PeerChannels {
                                          std::function<void(Result<BulkMessage>)> done) = 0;
 };
 std::unique_ptr<PeerChannels> open_channels(Loop& loop, const TlsMaterial& tls, NodeId peer,
-                                            const Address& address);
+                                            const Address& address, uint32_t protocol);
 
 // What the listening side hands up.
 struct ServerEvents {
@@ -91,6 +91,7 @@ class PeerServer {
 };
 // Errors: kUnavailable (the address cannot be bound).
 Result<std::unique_ptr<PeerServer>> start_peer_server(Loop& loop, const TlsMaterial& tls,
-                                                      const Address& listen, ServerEvents events);
+                                                      const Address& listen, uint32_t protocol,
+                                                      ServerEvents events);
 
 }  // namespace covey

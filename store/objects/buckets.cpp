@@ -149,16 +149,11 @@ Task<Status> Store::fence_bucket(rows::BucketRow row, TimePoint deadline) {
   co_return Status();
 }
 
-Task<Result<Bucket>> Store::set_bucket(std::string name, std::string setting,
-                                       std::optional<std::string> value, TimePoint deadline) {
+Task<Result<Bucket>> Store::edit_bucket(std::string name, BucketEdit edit, TimePoint deadline) {
   for (int tries = 0;; ++tries) {
     CO_TRY(rows::BucketRow row, co_await directory_.row(name, step(deadline)));
     uint64_t expect = row.generation();
-    if (value) {
-      (*row.mutable_settings())[setting] = *value;
-    } else {
-      row.mutable_settings()->erase(setting);
-    }
+    edit(row);
     row.set_generation(expect + 1);
     row.set_deleting(false);
     auto changed = co_await change_bucket(name, expect, row, deadline);
@@ -168,26 +163,30 @@ Task<Result<Bucket>> Store::set_bucket(std::string name, std::string setting,
   }
 }
 
+Task<Result<Bucket>> Store::set_bucket(std::string name, std::string setting,
+                                       std::optional<std::string> value, TimePoint deadline) {
+  auto edit = [setting = std::move(setting), value = std::move(value)](rows::BucketRow& row) {
+    if (value)
+      (*row.mutable_settings())[setting] = *value;
+    else
+      row.mutable_settings()->erase(setting);
+  };
+  return edit_bucket(std::move(name), std::move(edit), deadline);
+}
+
 Task<Result<Bucket>> Store::grant_bucket(std::string name, std::string user, Grant grant,
                                          TimePoint deadline) {
-  for (int tries = 0;; ++tries) {
-    CO_TRY(rows::BucketRow row, co_await directory_.row(name, step(deadline)));
-    uint64_t expect = row.generation();
-    if (grant.read || grant.write || grant.owner) {
-      rows::BucketRow::Grant& to = (*row.mutable_grants())[user];
-      to.set_read(grant.read);
-      to.set_write(grant.write);
-      to.set_owner(grant.owner);
-    } else {
+  auto edit = [user = std::move(user), grant](rows::BucketRow& row) {
+    if (!grant.read && !grant.write && !grant.owner) {
       row.mutable_grants()->erase(user);
+      return;
     }
-    row.set_generation(expect + 1);
-    row.set_deleting(false);
-    auto changed = co_await change_bucket(name, expect, row, deadline);
-    if (changed) co_return bucket_from_row(name, *changed);
-    if (!changed.is(ErrorCode::kConflict) || tries == kChangeRetriesMax)
-      co_return fail(changed.code(), changed.error().message);
-  }
+    rows::BucketRow::Grant& to = (*row.mutable_grants())[user];
+    to.set_read(grant.read);
+    to.set_write(grant.write);
+    to.set_owner(grant.owner);
+  };
+  return edit_bucket(std::move(name), std::move(edit), deadline);
 }
 
 Task<Result<bool>> Store::bucket_is_empty(std::string name, rows::BucketRow row,

@@ -2,6 +2,7 @@
 // buckets.cpp, put.cpp, get.cpp, remove.cpp, list.cpp, copy.cpp, multipart.cpp, complete.cpp.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -159,6 +160,9 @@ class Store : public ObjectStore {
   Task<Status> delete_available(std::string name, rows::BucketRow row, TimePoint deadline);
   Task<Result<rows::BucketRow>> change_bucket(std::string name, uint64_t expect,
                                               rows::BucketRow row, TimePoint deadline);
+  // Raises the generation over what `edit` makes of the row; again if somebody else was faster.
+  using BucketEdit = std::function<void(rows::BucketRow&)>;
+  Task<Result<Bucket>> edit_bucket(std::string name, BucketEdit edit, TimePoint deadline);
   Task<Status> fence_bucket(rows::BucketRow row, TimePoint deadline);
   Task<Result<bool>> bucket_is_empty(std::string name, rows::BucketRow row, TimePoint deadline);
 

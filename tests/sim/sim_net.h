@@ -47,10 +47,16 @@ class SimNetwork {
   // What `from` sends no longer reaches `to`.
   void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
   void cut_both(const NodeId& a, const NodeId& b) { cut(a, b), cut(b, a); }
-  void heal() { cut_.clear(), clogged_.clear(), ++improvements_; }
+  void heal() { cut_.clear(), clogged_.clear(), other_release_.clear(), ++improvements_; }
   // Whether the two can talk to each other.
   bool linked(const NodeId& a, const NodeId& b) const {
-    return up(a) && up(b) && !cut_.contains({a, b}) && !cut_.contains({b, a});
+    return up(a) && up(b) && !cut_.contains({a, b}) && !cut_.contains({b, a}) && same_release(a, b);
+  }
+  // `node` runs a release of another protocol: its peers' calls are refused, and they refuse its
+  // (proto/protocol.h), while datagrams pass.
+  void run_other_release(const NodeId& node) { other_release_.insert(node); }
+  bool same_release(const NodeId& a, const NodeId& b) const {
+    return other_release_.contains(a) == other_release_.contains(b);
   }
   // Rises whenever somebody may be reached again who could not be.
   uint64_t improvements() const { return improvements_; }
@@ -104,6 +110,7 @@ class SimNetwork {
   SimRng rng_;
   uint64_t improvements_ = 0;
   std::set<std::pair<NodeId, NodeId>> cut_;
+  std::set<NodeId> other_release_;
   std::map<std::pair<NodeId, NodeId>, TimePoint> clogged_;
   std::function<void(const NodeId&, const NodeId&, uint8_t, std::string_view)> observer_;
   std::map<NodeId, SimPeers*> nodes_;
@@ -135,7 +142,7 @@ class SimPeers final : public Peers {
 
   Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                  TimePoint deadline) override {
-    if (dead_ || !net_.up(to)) {
+    if (dead_ || !net_.up(to) || !net_.same_release(self_, to)) {
       co_await net_.loop().sleep(net_.faults.delay_min);
       co_return fail(ErrorCode::kUnavailable, "the peer is not connected");
     }
@@ -155,7 +162,7 @@ class SimPeers final : public Peers {
   }
 
   void tell(NodeId to, PeerService service, std::string head) override {
-    if (dead_) return;
+    if (dead_ || !net_.same_release(self_, to)) return;
     SimNetwork& net = net_;
     NodeId from = self_;
     net_.deliver(from, to, false, head, [&net, from, to, service, head] {

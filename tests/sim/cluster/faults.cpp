@@ -56,7 +56,8 @@ void Faults::strike(Fault fault) {
       for (SimNode* each : nodes) each->crash(SimNode::Crash::kPower);
       return;
     case Fault::kKill: ++node.kills; return node.crash(SimNode::Crash::kProcess);
-    case Fault::kRestart: return restarts_.spawn(restart(node));
+    case Fault::kRestart: return restarts_.spawn(restart(node, false));
+    case Fault::kOtherRelease: return restarts_.spawn(restart(node, true));
     case Fault::kCut:
     case Fault::kCutOneWay:
     case Fault::kClog: return strike_link(fault, node, other);
@@ -130,8 +131,9 @@ void Faults::rot(SimNode& node) {
     node.rows.damaged.insert(*rows[rng_.below(rows.size())]);
 }
 
-Task<void> Faults::restart(SimNode& node) {
+Task<void> Faults::restart(SimNode& node, bool other_release) {
   co_await node.stop();
+  if (other_release) world_.net.run_other_release(node.id);
   if (node.off() && node.in_service) node.start();
 }
 

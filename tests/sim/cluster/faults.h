@@ -16,7 +16,7 @@ class Faults {
   void strike_disk(Fault fault, SimNode& node);
   void strike_link(Fault fault, SimNode& node, SimNode& other);
   void mend();
-  Task<void> restart(SimNode& node);
+  Task<void> restart(SimNode& node, bool other_release);
   void flip_bits(SimNode& node);
   void rot(SimNode& node);
 

@@ -10,10 +10,11 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr const char* kNames[] = {
-    "power",       "power-hard", "power-later", "power-all",  "kill",       "restart",  "cut",
-    "cut-one-way", "clog",       "slow-disk",   "bad-write",  "bad-sync",   "bad-read", "full-disk",
-    "bit-flip",    "misdirect",  "rot",         "clock-jump", "clock-drift"};
+constexpr const char* kNames[] = {"power",    "power-hard", "power-later", "power-all",
+                                  "kill",     "restart",    "cut",         "cut-one-way",
+                                  "clog",     "slow-disk",  "bad-write",   "bad-sync",
+                                  "bad-read", "full-disk",  "bit-flip",    "misdirect",
+                                  "rot",      "clock-jump", "clock-drift", "other-release"};
 static_assert(std::size(kNames) == static_cast<size_t>(Fault::kCount));
 
 constexpr const char* kChanges[] = {"join",    "drain", "return",   "remove-dead",
@@ -35,7 +36,8 @@ bool possible(Fault fault, const Knobs& knobs) {
   bool silent = fault == Fault::kBitFlip || fault == Fault::kMisdirect;
   // Who has rot is replaced, and that takes three copies.
   if (fault == Fault::kRot) return knobs.nodes >= 3;
-  bool link = fault == Fault::kCut || fault == Fault::kCutOneWay || fault == Fault::kClog;
+  bool link = fault == Fault::kCut || fault == Fault::kCutOneWay || fault == Fault::kClog ||
+              fault == Fault::kOtherRelease;
   return knobs.nodes > 1 || (!silent && !link);
 }
 

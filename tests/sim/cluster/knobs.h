@@ -33,6 +33,7 @@ enum class Fault : uint8_t {
   kRot,         // rows of the metadata store at rest fail their checksums; on that same machine
   kClockJump,   // the wall clock jumps by up to an hour, either way
   kClockDrift,  // the monotonic clock runs up to 5 % fast or slow
+  kOtherRelease,  // a node restarts as a release of another protocol: only gossip understands it
   kCount,
 };
 const char* fault_name(Fault fault);

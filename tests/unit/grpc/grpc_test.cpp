@@ -29,8 +29,8 @@ struct Handler final : PeerHandler {
 struct Node {
   Handler handler;
   std::unique_ptr<GrpcPeers> peers;
-  Node(TestLoop& loop, ClusterSecret secret = kSecret) {
-    peers = make_grpc_peers({loop, loop, new_identity(), secret, {"127.0.0.1", 0}});
+  Node(TestLoop& loop, ClusterSecret secret = kSecret, uint32_t protocol = kPeerProtocol) {
+    peers = make_grpc_peers({loop, loop, new_identity(), secret, {"127.0.0.1", 0}, protocol});
     peers->serve(PeerService::kRegister, handler);
     peers->serve(PeerService::kBlock, handler);
     REQUIRE(peers->start().has_value());
@@ -170,6 +170,22 @@ Task<void> impostor(Node& a, Node& b, Node& c, Clock& clock) {
   co_await c.peers->stop();
 }
 
+Task<void> other_release(Node& a, Node& b, Clock& clock) {
+  co_await connect(a, b);
+  // The first answer may be that it is still connecting.
+  std::string why;
+  for (int i = 0; i < 100 && why.find("protocol") == std::string::npos; ++i) {
+    auto reply = co_await ask(a, b.id(), text("echo"), clock, 2s);
+    REQUIRE(reply.is(ErrorCode::kUnavailable));
+    why = reply.error().message;
+    co_await clock.sleep(20ms);
+  }
+  INFO(why);
+  EXPECT(why.find("speaks protocol 2, this one's 1") != std::string::npos);
+  EXPECT(b.handler.served == 0);
+  co_await stop_all(a, b);
+}
+
 }  // namespace
 
 TEST_CASE("calls, errors, self calls and hints") {
@@ -206,6 +222,12 @@ TEST_CASE("nobody without the secret is served") {
   TestLoop loop;
   Node a(loop), b(loop, ClusterSecret::random());
   loop.wait(strangers(a, b, loop));
+}
+
+TEST_CASE("a node of another protocol is refused and told why") {
+  TestLoop loop;
+  Node a(loop, kSecret, 1), b(loop, kSecret, 2);
+  loop.wait(other_release(a, b, loop));
 }
 
 TEST_CASE("a node is who was dialled") {

@@ -71,7 +71,9 @@ Task<void> rotate(Node& a, Node& b, SecretRing old_ring, ClusterSecret next, Clo
     REQUIRE(a.peers->set_secrets(ring).has_value());
     co_await clock.sleep(100ms);
     REQUIRE(b.peers->set_secrets(ring).has_value());
-    co_await clock.sleep(400ms);
+    // Whoever drops the old secret has to wait for connections that were made with it.
+    while (!a.peers->renewed() || !b.peers->renewed()) co_await clock.sleep(5ms);
+    co_await clock.sleep(100ms);
   }
   int served = a.echo.served + b.echo.served;
   co_await clock.sleep(300ms);
@@ -92,7 +94,7 @@ struct Dial {
   std::unique_ptr<PeerChannels> channels;
   std::shared_ptr<FrameStream> stream;
   Dial(TestLoop& loop, const TlsMaterial& tls, Node& to) {
-    channels = open_channels(loop, tls, to.id(), to.address());
+    channels = open_channels(loop, tls, to.id(), to.address(), kPeerProtocol);
     StreamEvents events;
     events.up = [this] { up = true; };
     events.frame = [](std::vector<wire::Entry>) {};
