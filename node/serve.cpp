@@ -13,6 +13,7 @@
 #include "base/os/uv_pool.h"
 #include "node/cli/cli.h"
 #include "node/damaged_start.h"
+#include "node/grpc/library.h"
 #include "node/identity/private_file.h"
 #include "node/server.h"
 
@@ -33,6 +34,7 @@ int serve_node(const Config& config) {
   set_log_level(config.log_level);
   size_t cores = std::max(1u, std::thread::hardware_concurrency());
   UvLoop loop("covey");
+  GrpcLibrary grpc;  // its threads post to the loop
   UvPool cpu("cpu", std::min<size_t>(cores, 8)), io("disk", kDiskThreads);
   OsDisk disk(io);
   OsRng rng;
