@@ -9,19 +9,38 @@
 namespace covey {
 namespace {
 
-constexpr size_t kFetchesMax = 4;  // at once, of all partitions: 1 MiB blocks twice in memory each
+// At once, of all partitions: 1 MiB blocks twice in memory each. Measured with three nodes on two
+// cores: two bring 90 % of what four do, three all of it; what waits beyond, requests wait behind.
+constexpr size_t kFetchesMax = 3;
 constexpr size_t kListedAtOnce = 1024;
 constexpr Duration kListTimeout = std::chrono::seconds(10);
 constexpr Duration kFetchTimeout = std::chrono::seconds(20);
 constexpr int kBusyRetries = 6;
 constexpr Duration kBusyPause = std::chrono::milliseconds(250);
 constexpr size_t kLostLogged = 8;  // in one call
+// Round trips that differ by less than this, or by less than a factor of two, are alike.
+constexpr Duration kAboutAsNear = std::chrono::milliseconds(5);
 
 // The other node has not answered, or not to the purpose: somebody else may.
 bool silent_error(const Status& status) {
   return status.is(ErrorCode::kUnavailable) || status.is(ErrorCode::kTimeout) ||
          status.is(ErrorCode::kStale) || status.is(ErrorCode::kOverloaded) ||
          status.is(ErrorCode::kCancelled) || status.is(ErrorCode::kInvalid);
+}
+
+// Of `nodes`, nearest first, those that are about as near as the nearest take turns from partition
+// to partition: no single one serves everything, and has its clients feel it.
+void take_turns(std::vector<NodeId>& nodes, PartitionId partition, const Topology& topology) {
+  if (nodes.empty()) return;
+  const NodeId nearest = nodes.front();
+  const Duration most =
+      std::max(2 * topology.round_trip(nearest), topology.round_trip(nearest) + kAboutAsNear);
+  auto end = std::find_if(nodes.begin(), nodes.end(), [&](const NodeId& node) {
+    return topology.alive(node) != topology.alive(nearest) ||
+           topology.same_zone(node) != topology.same_zone(nearest) ||
+           topology.round_trip(node) > most;
+  });
+  std::rotate(nodes.begin(), nodes.begin() + partition % (end - nodes.begin()), end);
 }
 
 }  // namespace
@@ -61,7 +80,9 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
   std::vector<NodeId> all = replica_sets(*layout, partition).all();
   if (std::find(all.begin(), all.end(), topology_.self()) == all.end())
     co_return fail(ErrorCode::kInvalid, "this node is no replica of the partition");
-  Job job{partition, layout->epoch, deadline, nearest_first(std::move(all)), {}};
+  all = nearest_first(std::move(all));
+  take_turns(all, partition, topology_);
+  Job job{partition, layout->epoch, deadline, std::move(all), {}};
   ++progress_.partitions;
   size_t silent = 0;
   Status done;

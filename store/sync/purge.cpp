@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 
-#include "base/core/log.h"
 #include "proto/rows.pb.h"
 #include "store/available/hint_rows.h"
 #include "store/meta/keyspace.h"
@@ -193,19 +192,6 @@ std::vector<PartitionId> partitions_entered(const LayoutState* old, const Layout
     if (!stayed) entered.push_back(p);
   }
   return entered;
-}
-
-Task<Status> purge_before_adopting(Kv& kv, const LayoutState* old, const LayoutState& chosen,
-                                   NodeId self) {
-  // Partitions first: `old` and `chosen` need not outlive a suspension.
-  std::vector<PartitionId> entered = partitions_entered(old, chosen, self);
-  for (PartitionId partition : entered) {
-    CO_TRY(bool empty, partition_is_empty(kv, partition));
-    if (empty) continue;
-    log_info("partition {}: what this node held of it before is forgotten", partition);
-    CO_TRY_STATUS(co_await purge_partition(kv, partition));
-  }
-  co_return Status();
 }
 
 }  // namespace covey

@@ -27,8 +27,5 @@ Result<bool> partition_is_empty(Kv& kv, PartitionId partition);
 // that adopted joint without it brought everything older over.
 std::vector<PartitionId> partitions_entered(const LayoutState* old, const LayoutState& chosen,
                                             const NodeId& self);
-// Purges these. Before `chosen` is stored as adopted: a crash in between repeats it.
-Task<Status> purge_before_adopting(Kv& kv, const LayoutState* old, const LayoutState& chosen,
-                                   NodeId self);
 
 }  // namespace covey
