@@ -20,9 +20,7 @@ constexpr Duration kFetchTimeout = std::chrono::seconds(10);
 
 std::string prefix() { return std::string(1, static_cast<char>(TableId::kBlockRepairs)); }
 
-std::string row_of(const BlockKey& key) {
-  return block_row_key(TableId::kBlockRepairs, key);
-}
+std::string row_of(const BlockKey& key) { return block_row_key(TableId::kBlockRepairs, key); }
 
 }  // namespace
 
@@ -34,6 +32,24 @@ void BlockService::wanted(const BlockKey& key) {
   if (!kept) log_warn("a repair waits for the next scrub: {}", to_string(kept.error()));
   ++repairs_waiting_;
   repairs_fresh_ = true;
+}
+
+Result<std::vector<BlockKey>> BlockService::waiting_repairs(PartitionId home) {
+  std::vector<BlockKey> keys;
+  std::string begin = block_row_prefix(TableId::kBlockRepairs, home);
+  auto rows = kv_.scan(begin, block_row_prefix(TableId::kBlockRepairs, home + 1));
+  for (; rows->valid(); rows->next())
+    if (auto key = decode_block_row_key(rows->key())) keys.push_back(*key);
+  TRY_STATUS(rows->status());
+  return keys;
+}
+
+void BlockService::give_up_repairs(const std::vector<BlockKey>& keys) {
+  WriteBatch batch;
+  for (const BlockKey& key : keys) batch.erase(row_of(key));
+  repairs_waiting_ -= std::min<uint64_t>(repairs_waiting_, keys.size());
+  Status erased = kv_.write_unlogged(std::move(batch));
+  if (!erased) log_debug("repairs stay for now: {}", to_string(erased.error()));
 }
 
 Task<void> BlockService::repair_loop() {

@@ -56,6 +56,10 @@ class BlockService : public Blocks, public PeerHandler {
   // This node should have the block and has no good copy: it will be fetched, soon and until it
   // comes.
   void wanted(const BlockKey& key);
+  // Those of a partition that are still to be repaired. Errors: kCorrupt, kIo.
+  Result<std::vector<BlockKey>> waiting_repairs(PartitionId home);
+  // These are of no use to anybody: no replica has them and no row names them.
+  void give_up_repairs(const std::vector<BlockKey>& keys);
 
   // ---- for store/sync (block_transfer.cpp)
   SegmentStore& segments() { return segments_; }

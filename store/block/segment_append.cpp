@@ -123,6 +123,11 @@ Status SegmentStore::written_at(Pending& pending, const Place& place) {
     // Recovery may look at it again: the next record remembers the position.
     return named;
   }
+  // Two may have brought the block at the same time: the record of the first is garbage now. (What
+  // compaction moves it counts itself.)
+  auto before = find(pending.key);
+  if (!pending.move && before && *before && segments_.contains((*before)->segment))
+    count_dead(pending.key.home, **before);
   count_live(pending.key.home, place);
   remember(pending.batch, pending.key, place);
   remember(pending.batch, place.segment);

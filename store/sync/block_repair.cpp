@@ -82,7 +82,8 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
     co_return fail(ErrorCode::kInvalid, "this node is no replica of the partition");
   all = nearest_first(std::move(all));
   take_turns(all, partition, topology_);
-  Job job{partition, layout->epoch, deadline, std::move(all), {}};
+  Job job{partition, layout->epoch, deadline, std::move(all), {}, {}};
+  CO_TRY(std::vector<BlockKey> waiting, blocks_.waiting_repairs(partition));
   ++progress_.partitions;
   size_t silent = 0;
   Status done;
@@ -102,7 +103,21 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
   CO_TRY_STATUS(std::move(done));
   if (silent > 0 && silent == job.others.size())
     co_return fail(ErrorCode::kUnavailable, "no other replica of the partition answers");
+  if (silent == 0 && !job.others.empty()) settle_repairs(job, std::move(waiting));
   co_return job.report;
+}
+
+// A bad copy of a write that was never finished may have been the only one. Now that all replicas
+// have said what they have, and the rows what they name, nobody needs what is still missing; what
+// rows do name stays in the queue, and in sight.
+void BlockRepair::settle_repairs(const Job& job, std::vector<BlockKey> waiting) {
+  std::erase_if(waiting, [&](const BlockKey& key) {
+    return job.lost.contains(key.id) || blocks_.segments().has(key);
+  });
+  if (waiting.empty()) return;
+  log_info("partition {}: {} bad blocks are on no other node, and no row names them", job.partition,
+           waiting.size());
+  blocks_.give_up_repairs(waiting);
 }
 
 // Everything that the node has of the partition and this one lacks.
@@ -233,6 +248,7 @@ Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, 
   for (size_t i = 0; i < wanted.size() && i < kLostLogged; ++i)
     log_error("block {} {} of partition {} is named by a row and no replica has it",
               wanted[i].id.version.hex(), wanted[i].id.index, job.partition);
+  for (const Wanted& one : wanted) job.lost.insert(one.id);
   job.report.blocks_lost += wanted.size();
   progress_.blocks_lost += wanted.size();
   co_return Status();

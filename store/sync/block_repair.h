@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "base/async/runtime.h"
@@ -62,6 +63,7 @@ class BlockRepair {
     TimePoint deadline;
     std::vector<NodeId> others;
     Report report;
+    std::set<BlockId> lost;  // as Report::blocks_lost
   };
   struct Wanted {
     BlockId id;
@@ -80,6 +82,7 @@ class BlockRepair {
   Task<Status> fetch_all(Job& job, NodeId node, std::vector<Wanted> wanted);
   Task<void> fetch_one(Job& job, Batch& batch, NodeId node, Wanted wanted);
   Task<void> wait_for_slot();
+  void settle_repairs(const Job& job, std::vector<BlockKey> waiting);
   Task<Status> check_rows(Job& job, size_t silent);
   Task<Status> look_everywhere(Job& job, std::vector<Wanted> wanted, size_t silent);
   Task<Status> hand_over(PartitionId partition, std::vector<BlockId> ids,

@@ -45,6 +45,31 @@ TEST_CASE("segments: put, ranges, restart, drop, space comes back") {
   EXPECT(node.fatals == 0);
 }
 
+TEST_CASE("segments: of a block that two bring at the same time one record is garbage") {
+  SimLoop loop;
+  SimRng seed(6);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  REQUIRE(node.put_now(block(1, 0), 9000));
+  uint64_t one = node.store->live_bytes();
+  Scope scope;
+  int good = 0;
+  auto put = [](BlockNode& n, int* count) -> Task<void> {
+    BlockId id = block(1, 1);
+    Status done = co_await BlockNode::put(*n.store, id, BlockNode::payload(id, 9000));
+    *count += done.has_value();
+  };
+  for (int i = 0; i < 3; ++i) scope.spawn(put(node, &good));
+  loop.run(scope.join());
+  EXPECT(good == 3);
+  EXPECT(node.store->live_bytes() == 2 * one);
+  EXPECT(node.store->dead_bytes() == 2 * one);
+  node.stop();
+  REQUIRE(node.start());
+  EXPECT(node.store->live_bytes() == 2 * one);
+  node.stop();
+}
+
 TEST_CASE("segments: concurrent puts share a sync") {
   SimLoop loop;
   SimRng seed(2);
