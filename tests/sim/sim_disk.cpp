@@ -184,6 +184,16 @@ void SimDisk::flip_bit(const std::string& path, uint64_t offset, uint8_t bit) {
   sector[offset % kSimSectorBytes] ^= static_cast<char>(1u << (bit % 8));
 }
 
+void SimDisk::cut_file(const std::string& path, uint64_t size) {
+  CHECK(entries_.contains(path));
+  Inode& inode = *entries_[path];
+  if (size >= inode.size) return;
+  set_size(inode, size, 0);  // as old as can be: no crash brings it back
+  make_durable(inode, 0);
+  inode.older.erase(inode.older.lower_bound(size / kSimSectorBytes), inode.older.end());
+  inode.older_sizes.clear();
+}
+
 uint64_t SimDisk::file_size(const std::string& path) const {
   auto it = entries_.find(path);
   return it == entries_.end() ? 0 : it->second->size;
@@ -241,6 +251,7 @@ Status SimDisk::write_inode(const std::string& path, Inode& inode, uint64_t offs
       end - inode.size > faults.capacity_bytes - std::min(faults.capacity_bytes, used_bytes()))
     return fail(ErrorCode::kNoSpace, "simulated disk: full");
   if (path.starts_with(faults.misdirect_below) && take(faults.misdirect_writes)) {
+    ++misdirected_;
     uint64_t sectors = inode.size / kSimSectorBytes + 1;
     write_range(inode, rng_.below(sectors) * kSimSectorBytes, bytes, number);
     return {};

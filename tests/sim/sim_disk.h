@@ -67,9 +67,12 @@ class SimDisk : public Disk {
   void restore(const Image& image);
   uint64_t writes_started() const { return writes_started_; }
   uint64_t syncs_done() const { return syncs_done_; }
+  uint64_t misdirected() const { return misdirected_; }
 
   // Bit rot at rest. REQUIRES: the file exists and is longer.
   void flip_bit(const std::string& path, uint64_t offset, uint8_t bit);
+  // The end of a file is gone, for good. REQUIRES: the file exists.
+  void cut_file(const std::string& path, uint64_t size);
   bool exists(const std::string& path) const { return entries_.contains(path); }
   // The end of what was ever written to it; what was only allocated does not count.
   uint64_t written_bytes(const std::string& path) const;
@@ -137,6 +140,7 @@ class SimDisk : public Disk {
   uint64_t write_number_ = 0;
   uint64_t writes_started_ = 0;
   uint64_t syncs_done_ = 0;
+  uint64_t misdirected_ = 0;
 };
 
 }  // namespace covey

@@ -95,6 +95,7 @@ void Faults::strike_disk(Fault fault, SimNode& node) {
     case Fault::kBadRead: disk.faults.fail_reads = 1; return;
     case Fault::kFullDisk: disk.faults.capacity_bytes = disk.used_bytes(); return;
     case Fault::kBitFlip: return flip_bits(*world_.nodes[world_.knobs.victim]);
+    case Fault::kCutFile: return cut_file(*world_.nodes[world_.knobs.victim]);
     case Fault::kRot: return rot(*world_.nodes[world_.knobs.victim]);
     case Fault::kMisdirect: {
       SimDiskFaults& victim = world_.nodes[world_.knobs.victim]->host.disk.faults;
@@ -106,16 +107,31 @@ void Faults::strike_disk(Fault fault, SimNode& node) {
   }
 }
 
-void Faults::flip_bits(SimNode& node) {
+// A segment file that is not empty; an empty string: there is none.
+std::string Faults::any_segment(SimNode& node) {
   std::vector<std::string> segments;
   for (std::string& path : node.host.disk.paths())
     if (path.starts_with("/data/segments/") && node.host.disk.file_size(path) > 0)
       segments.push_back(std::move(path));
-  if (segments.empty()) return;
-  const std::string& path = segments[rng_.below(segments.size())];
+  return segments.empty() ? std::string() : segments[rng_.below(segments.size())];
+}
+
+void Faults::flip_bits(SimNode& node) {
+  std::string path = any_segment(node);
+  if (path.empty()) return;
   uint64_t written = node.host.disk.written_bytes(path);
-  for (uint64_t i = 0, count = 1 + rng_.below(4); i < count && written > 0; ++i)
+  for (uint64_t i = 0, count = 1 + rng_.below(4); i < count && written > 0; ++i) {
     node.host.disk.flip_bit(path, rng_.below(written), static_cast<uint8_t>(rng_.below(8)));
+    ++world_.counts.flips;
+  }
+}
+
+void Faults::cut_file(SimNode& node) {
+  std::string path = any_segment(node);
+  uint64_t written = path.empty() ? 0 : node.host.disk.written_bytes(path);
+  if (written == 0) return;
+  node.host.disk.cut_file(path, rng_.chance(0.1) ? 0 : rng_.below(written));
+  ++world_.counts.files_cut;
 }
 
 // Rows that clients' data depends on. Where a node's own rows are damaged it does not start, which
@@ -128,7 +144,7 @@ void Faults::rot(SimNode& node) {
     if (table >= TableId::kHeads && table <= TableId::kFences) rows.push_back(&key);
   }
   for (uint64_t i = 0, count = 1 + rng_.below(3); i < count && !rows.empty(); ++i)
-    node.rows.damaged.insert(*rows[rng_.below(rows.size())]);
+    world_.counts.rows_spoilt += node.rows.damaged.insert(*rows[rng_.below(rows.size())]).second;
 }
 
 Task<void> Faults::restart(SimNode& node, bool other_release) {

@@ -17,7 +17,9 @@ class Faults {
   void strike_link(Fault fault, SimNode& node, SimNode& other);
   void mend();
   Task<void> restart(SimNode& node, bool other_release);
+  std::string any_segment(SimNode& node);
   void flip_bits(SimNode& node);
+  void cut_file(SimNode& node);
   void rot(SimNode& node);
 
   World& world_;

@@ -10,11 +10,11 @@ namespace {
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
 
-constexpr const char* kNames[] = {"power",    "power-hard", "power-later", "power-all",
-                                  "kill",     "restart",    "cut",         "cut-one-way",
-                                  "clog",     "slow-disk",  "bad-write",   "bad-sync",
-                                  "bad-read", "full-disk",  "bit-flip",    "misdirect",
-                                  "rot",      "clock-jump", "clock-drift", "other-release"};
+constexpr const char* kNames[] = {
+    "power",      "power-hard",  "power-later",  "power-all", "kill",      "restart",
+    "cut",        "cut-one-way", "clog",         "slow-disk", "bad-write", "bad-sync",
+    "bad-read",   "full-disk",   "bit-flip",     "misdirect", "cut-file",  "rot",
+    "clock-jump", "clock-drift", "other-release"};
 static_assert(std::size(kNames) == static_cast<size_t>(Fault::kCount));
 
 constexpr const char* kChanges[] = {"join",    "drain", "return",   "remove-dead",
@@ -31,9 +31,14 @@ SimNetworkFaults draw_network(SimRng& rng) {
   return network;
 }
 
+// Damages copies of blocks.
+bool is_silent(Fault fault) {
+  return fault == Fault::kBitFlip || fault == Fault::kMisdirect || fault == Fault::kCutFile;
+}
+
 // Silent damage needs another good copy.
 bool possible(Fault fault, const Knobs& knobs) {
-  bool silent = fault == Fault::kBitFlip || fault == Fault::kMisdirect;
+  bool silent = is_silent(fault);
   // Who has rot is replaced, and that takes three copies.
   if (fault == Fault::kRot) return knobs.nodes >= 3;
   bool link = fault == Fault::kCut || fault == Fault::kCutOneWay || fault == Fault::kClog ||
@@ -70,6 +75,15 @@ void draw_changes(SimRng rng, const std::string& only, Knobs& knobs) {
   knobs.change_pause_max = 2 * busy / static_cast<int64_t>(knobs.changes.size());
 }
 
+// What the stores of all nodes have in common.
+void draw_store(SimRng rng, Knobs& knobs) {
+  if (rng.chance(0.25)) {
+    knobs.journal_file_bytes = 32 * kKiB;
+    knobs.fold_pace = milliseconds(200 + rng.below(4000));
+  }
+  if (rng.chance(0.5)) knobs.reclaim_pause = milliseconds(300);
+}
+
 }  // namespace
 
 const char* change_name(Change change) { return kChanges[static_cast<size_t>(change)]; }
@@ -93,6 +107,7 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   if (rng.chance(0.5)) knobs.fold_pace = milliseconds(1 + rng.below(40));
   if (rng.chance(0.5)) knobs.reclaim_delay = std::chrono::seconds(4);
   if (rng.chance(0.5)) knobs.resync_every = std::chrono::seconds(90);
+  draw_store(SimRng(seed).split("store"), knobs);
   // From a fault every other operation to one in a while.
   auto pace = 0.2 + 0.1 * static_cast<double>(rng.below(30));
   auto think = static_cast<double>(knobs.think_max.count());
@@ -117,6 +132,8 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   bool loses_data = std::any_of(knobs.changes.begin(), knobs.changes.end(), [](Change change) {
     return change == Change::kRemoveDead || change == Change::kReplace;
   });
+  // What a node takes for an available bucket while it is alone has one copy.
+  loses_data |= std::any_of(knobs.faults.begin(), knobs.faults.end(), is_silent);
   knobs.available = SimRng(seed).split("available").chance(0.5) && !loses_data;
   return knobs;
 }

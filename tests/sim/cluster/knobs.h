@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/async/clock.h"
+#include "base/core/limits.h"
 #include "tests/sim/sim_net.h"
 #include "tests/sim/sim_rng.h"
 
@@ -30,6 +31,7 @@ enum class Fault : uint8_t {
   kFullDisk,    // not a byte is free for a while
   kBitFlip,     // bits of segment files turn over at rest; on one machine per run
   kMisdirect,   // a write to a segment goes elsewhere in its file; on that same machine
+  kCutFile,     // a segment file loses its end; on that same machine
   kRot,         // rows of the metadata store at rest fail their checksums; on that same machine
   kClockJump,   // the wall clock jumps by up to an hour, either way
   kClockDrift,  // the monotonic clock runs up to 5 % fast or slow
@@ -67,10 +69,13 @@ struct Knobs {
   // What was displaced is given back after a while; before the last checks all of it is gone.
   bool reclaim = false;
   std::chrono::seconds reclaim_delay{30};
+  Duration reclaim_pause = std::chrono::seconds(5);
   Duration resync_every = std::chrono::seconds(20);
+  // Small files of the journal serve again soon, and slow folds still need what stood in them.
+  uint64_t journal_file_bytes = 128 * kKiB;
   Duration fold_pace{0};  // of each transaction of the metadata store, at most
   // Clients of an available bucket, too (available_load.h). Not where a machine's data is lost for
-  // ever: what it took while it was alone goes with it.
+  // ever or goes bad: of what it took while it was alone there is no other copy.
   bool available = false;
   double huge = 0;  // bodies of several blocks; multipart uploads of several parts
   // ---- what goes wrong

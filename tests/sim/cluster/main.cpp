@@ -120,6 +120,14 @@ int run(const Args& args) {
   }
   const Counts& c = totals.counts;
   std::printf(
+      "damage: %llu bits flipped, %llu files cut, %llu writes misdirected, %llu metadata rows "
+      "spoilt; %llu copies were found bad, %llu fetched for them; at the end %llu copies read, "
+      "%s\n",
+      static_cast<Unsigned>(c.flips), static_cast<Unsigned>(c.files_cut),
+      static_cast<Unsigned>(c.misdirected), static_cast<Unsigned>(c.rows_spoilt),
+      static_cast<Unsigned>(c.bad_copies), static_cast<Unsigned>(c.fetched_copies),
+      static_cast<Unsigned>(c.good_copies), totals.bad == 0 ? "all good" : "see above");
+  std::printf(
       "%llu seeds, %llu bad; operations: %llu ok, %llu refused, %llu missing, %llu not done, %llu "
       "unknown, %llu of these cut off; %llu power cuts, %llu kills; hash %016llx\n",
       static_cast<Unsigned>(args.seeds), static_cast<Unsigned>(totals.bad),

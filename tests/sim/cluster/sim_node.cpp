@@ -9,6 +9,7 @@ using namespace std::chrono_literals;
 
 constexpr uint64_t kSimCapacity = 100ull << 30;
 constexpr uint64_t kSimSegmentBytes = 4 * kMiB;
+constexpr size_t kFoldBytes = 32 * kKiB;
 
 }  // namespace
 
@@ -39,8 +40,9 @@ Task<Status> Incarnation::open_metadata() {
   if (node_.fold_pace > Duration(0)) target_->pace = [this] { return pace_fold(); };
   KvOptions options;
   options.dir = node_.config.meta_dir;
-  options.journal_file_bytes = 128 * kKiB;
-  options.fold_bytes = 32 * kKiB;
+  options.journal_file_bytes = node_.journal_file_bytes;
+  // A fold covers several of the smaller files.
+  options.fold_bytes = node_.journal_file_bytes <= kFoldBytes ? 4 * kFoldBytes : kFoldBytes;
   options.batch_bytes_max = 64 * kKiB;
   options.fatal = [this](const Error& error) { disk_failed(error); };
   CO_TRY_STATUS(co_await runtime_.disk.make_dir(options.dir));
@@ -104,7 +106,7 @@ Task<Status> Incarnation::open_cluster() {
   cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
   StorageTuning tuning;
   tuning.segment_bytes = kSimSegmentBytes;
-  tuning.reclaim_pause = 5s;
+  tuning.reclaim_pause = node_.reclaim_pause;
   tuning.resync.every = node_.resync_every;
   storage_ = std::make_unique<Storage>(runtime_, node_.config, node_.secret, *kv_, *peers_,
                                        *cluster_, boot_, tuning);
@@ -167,6 +169,9 @@ Task<void> Incarnation::wind_up(bool in_order) {
   }
   if (kv_ && in_order) (void)co_await kv_->fold();
   if (kv_) co_await kv_->close();
+  if (!storage_) co_return;
+  Blocks::Usage usage = storage_->blocks().usage();
+  node_.bad_copies += usage.quarantined, node_.fetched_copies += usage.repaired;
 }
 
 SimNode::SimNode(SimNetwork& the_net, SimWires& the_wires, SimRng& rng, Trace& the_trace,

@@ -119,11 +119,14 @@ class SimNode {
   bool in_service = false;  // it runs, or whoever mends things starts it
   bool wanted = false;      // as a member
   uint64_t capacity_bytes;
-  Duration fold_pace{0}, resync_every{0};
+  Duration fold_pace{0}, resync_every{0}, reclaim_pause{0};
+  uint64_t journal_file_bytes = 0;
   Config config;
   ClusterSecret secret;
   MemoryRows rows;  // what LMDB holds
   uint64_t power_cuts = 0, kills = 0;
+  // Of processes that have ended: copies of blocks found bad, and those fetched in their place.
+  uint64_t bad_copies = 0, fetched_copies = 0;
 
  private:
   friend class Incarnation;

@@ -17,8 +17,11 @@ constexpr Duration kFormWithin = 3min;
 constexpr Duration kWorkWithin = 60min;
 constexpr Duration kHealWithin = 5min;
 constexpr Duration kSettle = 10s;
+constexpr Duration kFoldPaceHealed = 40ms;
 constexpr Duration kReclaimWithin = 3min;
 constexpr Duration kConvergeWithin = 3min;
+constexpr Duration kScrubWithin = 10min;
+constexpr size_t kListedAtOnce = 256;
 // A change waits for members that are away, and starts anew when it was taken back.
 constexpr Duration kChangeWithin = 15min;
 constexpr Duration kChangeLook = 1s;
@@ -43,7 +46,9 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
     nodes.back()->in_service = nodes.back()->wanted = i < knobs.nodes;
     if (knobs.reclaim) nodes.back()->config.reclaim_delay = knobs.reclaim_delay;
     nodes.back()->fold_pace = knobs.fold_pace;
+    nodes.back()->journal_file_bytes = knobs.journal_file_bytes;
     nodes.back()->resync_every = knobs.resync_every;
+    nodes.back()->reclaim_pause = knobs.reclaim_pause;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
   }
   static const char* kNames[] = {"a", "d/1", "d/2", "d/e/3", "m", "z", "d", "~"};
@@ -112,7 +117,11 @@ bool World::run() {
     if (healthy && good_) last_checks();
   }
   end();
-  for (const auto& node : nodes) counts.power_cuts += node->power_cuts, counts.kills += node->kills;
+  for (const auto& node : nodes) {
+    counts.power_cuts += node->power_cuts, counts.kills += node->kills;
+    counts.misdirected += node->host.disk.misdirected();
+    counts.bad_copies += node->bad_copies, counts.fetched_copies += node->fetched_copies;
+  }
   check_histories();
   trace.line("hash {:016x}", trace.hash());
   return good_;
@@ -168,6 +177,7 @@ bool World::heal() {
   for (auto& node : nodes) {
     node->host.disk.faults = SimDiskFaults{};
     node->host.disk.crash_after(UINT64_MAX);
+    node->fold_pace = std::min(node->fold_pace, kFoldPaceHealed);
     if (node->off() && node->in_service) node->start();
   }
   auto healthy = [this] {
@@ -267,6 +277,52 @@ void World::reclaim_all() {
   trace.line("reclaimed");
 }
 
+bool World::scrubbed() const {
+  std::vector<SimNode*> up = in_service();
+  return std::all_of(up.begin(), up.end(), [](SimNode* node) {
+    if (!node->serving()) return false;
+    Storage& storage = node->now()->storage();
+    return !storage.scrub().progress().running && storage.blocks().usage().to_repair == 0;
+  });
+}
+
+Task<void> World::read_copies(SimNode& node) {
+  std::shared_ptr<Incarnation> at = node.now();
+  if (!at) co_return complain("a node went down after the faults had ended");
+  SegmentStore& segments = at->storage().blocks().segments();
+  for (PartitionId home = 0; home < knobs.partitions; ++home) {
+    std::optional<BlockId> done;
+    for (bool more = true; more;) {
+      auto found = segments.list(home, done, kListedAtOnce);
+      if (!found) co_return complain("blocks cannot be listed: " + to_string(found.error()));
+      more = found->size() == kListedAtOnce;
+      for (const SegmentStore::Listed& one : *found) {
+        BlockKey key{home, one.id};
+        auto record = co_await segments.read_record(key);
+        done = one.id;
+        counts.good_copies += record.has_value();
+        if (!record && !record.is(ErrorCode::kNotFound))  // then it was given back meanwhile
+          co_return complain(fmt::format("n{} still has a bad copy after a scrub: {}", node.number,
+                                         to_string(record.error())));
+      }
+    }
+  }
+}
+
+void World::scrub() {
+  for (SimNode* node : in_service()) {
+    if (!node->rows.damaged.empty())
+      complain(fmt::format("n{} still has metadata that is damaged", node->number));
+    if (node->serving()) node->now()->storage().scrub().start();
+  }
+  TimePoint until = loop.after(kScrubWithin);
+  while (!scrubbed() && loop.now() < until) loop.run_for(1s);
+  if (!scrubbed()) return complain("what a scrub found is not repaired");
+  for (SimNode* node : in_service()) loop.run(read_copies(*node));
+  trace.line("scrubbed: {} good copies", counts.good_copies);
+  if (good_) converge();
+}
+
 // After the clients have gone nothing may be left that waits for anything.
 void World::check_idle() {
   for (auto& node : nodes) {
@@ -296,6 +352,7 @@ void World::last_checks() {
     reclaim_all();
     loop.run(look_at_everything());
   }
+  if (good_) scrub();
   loop.run_for(kSettle);
   check_idle();
 }

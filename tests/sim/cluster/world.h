@@ -19,10 +19,17 @@ struct Counts {
   uint64_t ok = 0, refused = 0, missing = 0, not_done = 0, unknown = 0;
   uint64_t cut_off = 0;  // of all: answered in time on the minority's side
   uint64_t power_cuts = 0, kills = 0;
+  // Damage that was done to data and metadata at rest; copies that were found bad, those fetched in
+  // their place, and all that were read at the end and found good.
+  uint64_t flips = 0, files_cut = 0, misdirected = 0, rows_spoilt = 0;
+  uint64_t bad_copies = 0, fetched_copies = 0, good_copies = 0;
   void add(const Counts& other) {
     ok += other.ok, refused += other.refused, missing += other.missing;
     not_done += other.not_done, unknown += other.unknown, cut_off += other.cut_off;
     power_cuts += other.power_cuts, kills += other.kills;
+    flips += other.flips, files_cut += other.files_cut, misdirected += other.misdirected;
+    rows_spoilt += other.rows_spoilt, bad_copies += other.bad_copies;
+    fetched_copies += other.fetched_copies, good_copies += other.good_copies;
   }
 };
 
@@ -80,6 +87,10 @@ class World {
   std::string not_converged();
   void reclaim_all();
   size_t garbage(SimNode& node, bool describe);
+  // Every copy is read; what is bad is found, and the others' copies take its place.
+  void scrub();
+  bool scrubbed() const;
+  Task<void> read_copies(SimNode& node);
   void check_idle();
   Task<void> look_at_everything();
   void check_histories();
