@@ -74,6 +74,7 @@ Task<Status> Server::start() {
   scope_.spawn(remember_peers());
   scope_.spawn(remember_members());
   snapshot_scope_.spawn(snapshots_->run(snapshot_scope_));
+  snapshot_scope_.spawn(verifier_->run(snapshot_scope_));
   co_return Status{};
 }
 
@@ -129,6 +130,10 @@ Task<Status> Server::open_metadata() {
   options.damaged = [this](const Error& error) {
     if (witness_) witness_->give_up(kDamagedWhy + error.message);
   };
+  VerifierSettings verified;
+  verified.interval = config_.metadata_check_interval;
+  verified.file = config_.meta_dir + "/meta.mdb";
+  verified.verified = runtime_.clock.wall_now();  // open_local_kv() checks everything
   auto opened = co_await open_local_kv(std::move(options), runtime_);
   // Without the data directory's disk nothing is known about the journal.
   if (opened.is(ErrorCode::kCorrupt) && is_own(config_.data_dirs.front()))
@@ -139,7 +144,9 @@ Task<Status> Server::open_metadata() {
   SnapshotSettings settings;
   settings.interval = config_.snapshot_interval;
   MetaFolders folders(config_.data_dirs.front());
-  snapshots_ = std::make_unique<Snapshots>(runtime_, *kv_, std::move(folders), settings);
+  verifier_ = std::make_unique<Verifier>(runtime_, *kv_, std::move(verified));
+  snapshots_ =
+      std::make_unique<Snapshots>(runtime_, *kv_, *verifier_, std::move(folders), settings);
   CO_TRY_STATUS(co_await snapshots_->open());
   CO_TRY(boot_, co_await count_start(*kv_));
   CO_TRY(known_peers_, load_known_peers(*kv_));
@@ -298,6 +305,7 @@ Status Server::start_admin() {
   deps.block_repair = &storage_->block_repair();
   deps.conflicts = &storage_->conflicts();
   deps.snapshots = snapshots_.get();
+  deps.verifier = verifier_.get();
   deps.nodes = [this] { return node_views(); };
   deps.notes = [this] { return notes(); };
   deps.invitation = [this](std::chrono::seconds valid) { return invitation(valid); };

@@ -102,6 +102,7 @@ class Server {
 
   // In the order of their making; destroyed the other way round.
   std::unique_ptr<Kv> kv_;
+  std::unique_ptr<Verifier> verifier_;
   std::unique_ptr<Snapshots> snapshots_;
   std::unique_ptr<GrpcPeers> peers_;
   std::unique_ptr<Witness> witness_;  // what everybody calls others through

@@ -156,6 +156,17 @@ Json layout_json(const Layout& layout) {
   return json;
 }
 
+Json metadata_check_json(const Verifier::Progress& check) {
+  using std::chrono::milliseconds;
+  Json json;
+  json["running"] = check.running;
+  json["passes"] = check.passes;
+  json["verified_ms"] = check.verified.ms;
+  json["took_ms"] = std::chrono::duration_cast<milliseconds>(check.took).count();
+  json["trouble"] = check.trouble;
+  return json;
+}
+
 Task<Result<std::string>> read_body(HttpRequest& request) {
   std::string body;
   for (;;) {
@@ -382,6 +393,7 @@ HttpResponse Admin::repair(std::string method, std::string action) {
   if (method == "POST") {
     if (action == "start") {
       deps_.scrub->start();
+      if (deps_.verifier) deps_.verifier->ask();
     } else if (action == "pause" || action == "resume") {
       deps_.scrub->pause(action == "pause");
     } else {
@@ -401,6 +413,7 @@ HttpResponse Admin::repair(std::string method, std::string action) {
   json["quarantined"] = usage.quarantined;
   json["to_repair"] = usage.to_repair, json["repaired"] = usage.repaired;
   json["copies_owed"] = usage.copies_owed;
+  if (deps_.verifier) json["metadata"] = metadata_check_json(deps_.verifier->progress());
   json["catching_up"] = {
       {"partitions", catch_up.partitions},       {"blocks_missing", catch_up.blocks_missing},
       {"bytes_missing", catch_up.bytes_missing}, {"blocks_fetched", catch_up.blocks_fetched},

@@ -39,6 +39,7 @@ struct AdminDeps {
   const BlockRepair* block_repair = nullptr;
   const ConflictLog* conflicts = nullptr;
   Snapshots* snapshots = nullptr;
+  Verifier* verifier = nullptr;
   std::function<std::vector<NodeView>()> nodes;     // what gossip knows
   std::function<std::vector<std::string>()> notes;  // what else to tell in status
   // A token for `covey join`. Errors: kUnavailable (the secret is being rotated).

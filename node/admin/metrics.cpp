@@ -52,6 +52,10 @@ HttpResponse Admin::metrics() const {
     gauge(out, "partitions_behind", static_cast<double>(behind.partitions));
     gauge(out, "rows_behind", static_cast<double>(behind.rows));
   }
+  if (deps_.verifier) {
+    int64_t age = deps_.runtime.clock.wall_now().ms - deps_.verifier->progress().verified.ms;
+    gauge(out, "metadata_verified_age_seconds", static_cast<double>(age) / 1000);
+  }
   if (deps_.snapshots) {
     Snapshots::Progress kept = deps_.snapshots->progress();
     gauge(out, "metadata_rebuildable", kept.covered ? 1 : 0);

@@ -6,6 +6,15 @@
 namespace covey {
 namespace {
 
+void print_metadata_check(const Json& check) {
+  uint64_t verified = number_of(check, "verified_ms");
+  fmt::print("metadata: every page verified {}{}\n",
+             verified == 0 ? std::string("never") : human_time(verified),
+             flag_of(check, "running") ? ", and being checked now" : "");
+  if (std::string trouble = text_of(check, "trouble"); !trouble.empty())
+    fmt::print("! the last check of the metadata did not complete: {}\n", trouble);
+}
+
 void print_repair(const Json& repair) {
   uint64_t checked = number_of(repair, "checked_bytes"), total = number_of(repair, "total_bytes");
   if (flag_of(repair, "running")) {
@@ -24,6 +33,7 @@ void print_repair(const Json& repair) {
              number_of(repair, "bad_blocks"), number_of(repair, "to_repair"),
              number_of(repair, "repaired"));
   fmt::print("copies owed to other nodes: {}\n", number_of(repair, "copies_owed"));
+  if (auto check = repair.find("metadata"); check != repair.end()) print_metadata_check(*check);
   auto catching_up = repair.find("catching_up");
   if (catching_up == repair.end()) return;
   if (number_of(*catching_up, "partitions") != 0)

@@ -50,6 +50,7 @@ struct Config {
   std::chrono::seconds upload_expiry = std::chrono::hours(24 * 7);
   std::chrono::seconds reclaim_delay = std::chrono::minutes(10);
   std::chrono::seconds scrub_interval = std::chrono::hours(24 * 7);
+  std::chrono::seconds metadata_check_interval = std::chrono::hours(1);
   std::chrono::seconds snapshot_interval = std::chrono::hours(24);
 
   std::string admin_socket() const { return meta_dir + "/admin.sock"; }

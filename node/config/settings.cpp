@@ -145,6 +145,8 @@ const std::vector<Setting>& settings() {
        duration(&Config::reclaim_delay, 1s)},
       {"scrub_interval", "a time of at least an hour, like \"7d\"",
        duration(&Config::scrub_interval, 1h)},
+      {"metadata_check_interval", "a time of at least ten seconds, like \"1h\"",
+       duration(&Config::metadata_check_interval, 10s)},
       {"snapshot_interval", "a time of at least a minute, like \"24h\"",
        duration(&Config::snapshot_interval, 1min)},
       {"log_level", "\"debug\", \"info\", \"warn\", \"error\" or \"off\"",

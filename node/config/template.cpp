@@ -66,6 +66,7 @@ std::string config_template(const ChosenSettings& c) {
       "#upload_expiry = \"7d\"\n"
       "# How long replaced data is kept for readers under way.\n#reclaim_delay = \"10m\"\n"
       "# Every block is read and verified once in this time.\n#scrub_interval = \"7d\"\n"
+      "# All metadata is read and checked once in this time.\n#metadata_check_interval = \"1h\"\n"
       "# How often the metadata is copied to the first of data_dirs.\n"
       "#snapshot_interval = \"24h\"\n"
       "# Above this much memory new requests are told to slow down.\n"

@@ -149,7 +149,7 @@ Task<Result<KvSnapshot>> Snapshots::make() {
   Status gone = co_await runtime_.disk.remove(fresh);
   if (!gone && !gone.is(ErrorCode::kNotFound)) co_return tl::unexpected<Error>(gone.error());
   // Rows that vanished from a damaged page are not missed by the snapshot.
-  CO_TRY_STATUS(co_await kv_.verify(settings_.bytes_per_second));
+  CO_TRY_STATUS(co_await verifier_.pass());
   CO_TRY(KvSnapshot made, co_await kv_.snapshot(fresh, settings_.bytes_per_second));
   CO_TRY_STATUS(
       co_await runtime_.disk.rename(fresh, folders_.snapshots() + "/" + snapshot_name(made)));

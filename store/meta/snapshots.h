@@ -15,6 +15,7 @@
 #include "base/async/runtime.h"
 #include "base/core/limits.h"
 #include "store/meta/kv.h"
+#include "store/meta/verifier.h"
 
 namespace covey {
 
@@ -47,9 +48,14 @@ struct SnapshotSettings {
 
 class Snapshots {
  public:
-  // Everything outlives it.
-  Snapshots(Runtime runtime, Kv& kv, MetaFolders folders, SnapshotSettings settings)
-      : runtime_(runtime), kv_(kv), folders_(std::move(folders)), settings_(settings) {}
+  // Everything outlives it. The store is verified before each snapshot.
+  Snapshots(Runtime runtime, Kv& kv, Verifier& verifier, MetaFolders folders,
+            SnapshotSettings settings)
+      : runtime_(runtime),
+        kv_(kv),
+        verifier_(verifier),
+        folders_(std::move(folders)),
+        settings_(settings) {}
 
   // Finds what is there. Errors: kIo, kNoSpace.
   Task<Status> open();
@@ -89,6 +95,7 @@ class Snapshots {
 
   Runtime runtime_;
   Kv& kv_;
+  Verifier& verifier_;
   MetaFolders folders_;
   SnapshotSettings settings_;
   std::vector<SnapshotFile> kept_;

@@ -280,7 +280,8 @@ TEST_CASE("snapshots are made when they are due, the last two stay with their jo
   SnapshotSettings settings;
   settings.interval = std::chrono::hours(1);
   settings.bytes_per_second = kFast;
-  Snapshots snapshots(t.host.runtime(), *t.kv, kFolders, settings);
+  Verifier verifier(t.host.runtime(), *t.kv, {});
+  Snapshots snapshots(t.host.runtime(), *t.kv, verifier, kFolders, settings);
   REQUIRE(t.loop.run(snapshots.open()).has_value());
   EXPECT(snapshots.progress().covered);  // by the journals, from the first on
   Scope scope;
