@@ -1,6 +1,7 @@
 """Damage to a node's own metadata: found before it votes or serves with it, given up and refilled by the others without an
 operator, the damaged files kept. Every acknowledged object is read through every node at all times. (Segments: test_scrub.py.)"""
 import glob
+import json
 import os
 import random
 import shutil
@@ -91,6 +92,10 @@ def reborn(cluster, k, old, before):
     return set_aside(cluster, k)[-1]
 
 
+def repair_status(cluster, k):
+    return json.loads(cluster.covey(k, "repair", "status", "--json").stdout)
+
+
 def test_a_damaged_store_is_refilled(cluster, bucket):
     rng = random.Random(4)
     expected = {}
@@ -127,15 +132,28 @@ def test_a_damaged_store_is_refilled(cluster, bucket):
 
 
 @long_only
-def test_rows_that_vanish_while_it_runs_are_missed(cluster, bucket):
+@pytest.mark.parametrize("asked", [("meta", "snapshot"), ("repair", "start"), ()])
+def test_rows_that_vanish_while_it_runs_are_missed(cluster, bucket, asked):
+    """By a snapshot, a check that is asked for, and the one that comes by itself."""
     expected = write(cluster, bucket, "running", 12, 2)
     stop(cluster, 3)
     cluster.start(3)
     cluster.wait_healthy()
     older(cluster, 3)
     old, before = ids(cluster)[3], len(set_aside(cluster, 3))
+    if not asked:
+        stop(cluster, 3)
+        with open(folder(cluster, 3, "covey.toml"), "a") as f:
+            f.write('metadata_check_interval = "10s"\n')
+        cluster.start(3)
+        cluster.wait_healthy()
+        wait_until("a check has passed", lambda: repair_status(cluster, 3)["metadata"]["passes"] > 0)
     hide_rows(lmdb(cluster, 3))
-    cluster.covey(3, "meta", "snapshot")
+    if asked:
+        cluster.covey(3, *asked)
+    began = time.monotonic()
+    wait_until("it is noticed", lambda: DAMAGED in cluster.log(3)[-4000:] or len(set_aside(cluster, 3)) > before)
+    print(f"noticed {time.monotonic() - began:.1f} s after {' '.join(asked) or 'the damage, with a check each 10 s'}")
     reborn(cluster, 3, old, before)
     check(cluster, bucket, expected)
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from local import LONG, wait_until
 
 SIZES = [5_000, 60_000, 200_000, 1_300_000]
+SMALL = [5_000, 9_000, 20_000, 40_000]
 
 
 def repair(cluster, k, *command):
@@ -19,9 +20,10 @@ def repair(cluster, k, *command):
     return json.loads(done.stdout)
 
 
-def fill(cluster, bucket, objects, seed):
+def fill(cluster, bucket, objects, seed, sizes=None):
     rng = random.Random(seed)
-    bodies = {f"{n:04}": rng.randbytes(SIZES[n % len(SIZES)]) for n in range(objects)}
+    sizes = sizes or SIZES
+    bodies = {f"{n:04}": rng.randbytes(sizes[n % len(sizes)]) for n in range(objects)}
     clients = cluster.clients()
 
     def put(item):
@@ -102,6 +104,66 @@ def test_damage_of_a_running_node_is_repaired(cluster, bucket):
     check(cluster, bucket, digests, [3])
     assert cluster.status(1)["copies_to_repair"] == 0
     assert os.listdir(os.path.join(cluster.dir, "node3", "data", "quarantine"))
+
+
+def repair_all(cluster, k, live_bytes):
+    """A pass of node K, until it has everything again: what it has live is LIVE_BYTES. Returns how many copies it found bad, and
+    how long it took from the beginning of the pass, which no copy can have waited longer for."""
+    before, began = repair(cluster, k, "status"), time.monotonic()
+    repair(cluster, k, "start")
+
+    def whole():
+        now = repair(cluster, k, "status")
+        return now["passes"] > before["passes"] and now["to_repair"] == 0 and now["total_bytes"] == live_bytes
+
+    wait_until(f"node {k} has everything again", whole, seconds=900)
+    return repair(cluster, k, "status")["quarantined"] - before["quarantined"], time.monotonic() - began
+
+
+def test_thousands_of_flips_on_every_node_are_repaired(cluster, bucket):
+    rng = random.Random(3)
+    digests = fill(cluster, bucket, 100 * LONG, "flips", SMALL)
+    for k in cluster.nodes:  # one after the other: of each block two good copies stay
+        live = repair(cluster, k, "status")["total_bytes"]
+        files = segments(cluster, k)
+        flips = sum(flip(path, rng, 100 * LONG // len(files) + 1) for path in files)
+        bad, took = repair_all(cluster, k, live)
+        print(f"node {k}: {flips} flips, {bad} copies bad, found and replaced within {took:.1f} s")
+        assert bad > 0
+        assert scrubbed(cluster, k)["bad_blocks"] == 0
+    check(cluster, bucket, digests, cluster.nodes)
+
+
+def test_cut_and_lost_segments_are_repaired(cluster, bucket):
+    rng = random.Random(4)
+    digests = fill(cluster, bucket, 60 * LONG, "cuts")
+    for round in range(3 * LONG):
+        k = round % 3 + 1
+        live = repair(cluster, k, "status")["total_bytes"]
+        running = round // 3 % 2 == 1
+        files = segments(cluster, k)
+        if running:  # what is written to stays
+            files.remove(max(files, key=os.path.getmtime))
+        else:
+            cluster.kill(k)
+        lost, changed = rng.choice(files) if files else "", 0
+        for path in files:
+            if path == lost and not running:
+                os.unlink(path)
+            elif rng.random() < 0.5 or path == lost:
+                os.truncate(path, rng.randrange(os.path.getsize(path)))
+            else:
+                continue
+            changed += 1
+        began = time.monotonic()
+        if not running:
+            cluster.start(k)
+            cluster.wait_healthy()
+        repair_all(cluster, k, live)
+        print(f"node {k}, {'running' if running else 'stopped'}: {changed} of {len(files)} segments cut or lost, {live >> 20} MiB whole "
+              f"again {time.monotonic() - began:.1f} s after {'the cut' if running else 'its start'}")
+        assert scrubbed(cluster, k)["bad_blocks"] == 0
+    check(cluster, bucket, digests, cluster.nodes)
 
 
 def test_a_scrub_can_be_paused(cluster):
