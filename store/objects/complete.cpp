@@ -224,6 +224,7 @@ Task<Status> Store::end_upload(UploadAt& upload, rows::UploadRow::State state, T
   from.push_back(rows::UploadRow::COMPLETING);
   if (state == rows::UploadRow::COMPLETED) {
     from.push_back(rows::UploadRow::COMPLETED);
+    from.push_back(rows::UploadRow::ABORTED);  // by one who could not know
     claim.clear();
   }
   Status ended =

@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kGarbagePerPass = 4096;
 constexpr size_t kUploadsPerPass = 4096;
 constexpr Duration kStep = std::chrono::seconds(4);
+// A write that was under way when its upload was given up has come through or failed by then.
+constexpr std::chrono::milliseconds kLateHead = std::chrono::seconds(15);
 
 std::string table_prefix(TableId table) { return std::string(1, static_cast<char>(table)); }
 
@@ -202,18 +204,43 @@ Task<Result<Reclaimer::Verdict>> Reclaimer::judge_part(rows::GarbageRow garbage,
   if (!read.row) co_return joined ? Verdict::kWait : Verdict::kReclaim;
   if (!upload.ParseFromString(*read.row))
     co_return fail(ErrorCode::kCorrupt, "an upload row does not decode");
-  if (upload.state() == rows::UploadRow::COMPLETING) co_return Verdict::kWait;
   if (joined && upload.state() != rows::UploadRow::COMPLETED) co_return Verdict::kWait;
-  if (upload.state() != rows::UploadRow::COMPLETED) co_return Verdict::kReclaim;
-  CO_TRY(bool in_use, co_await used(rows, garbage.partition(), std::move(upload), part.version()));
-  co_return in_use ? Verdict::kForget : Verdict::kReclaim;
+  co_return co_await judge_ended(std::move(upload_key), std::move(upload), part.version());
 }
 
-Task<Result<bool>> Reclaimer::used(Registers& from, PartitionId partition, rows::UploadRow upload,
-                                   std::string part_version) {
-  rows::HeadRow head;
+Task<Result<Reclaimer::Verdict>> Reclaimer::judge_ended(RegisterKey upload_key,
+                                                        rows::UploadRow upload,
+                                                        std::string part_version) {
+  if (upload.state() == rows::UploadRow::COMPLETING) co_return Verdict::kWait;
+  rows::HeadRow head;  // that was to be written
   if (!head.ParseFromString(upload.head()))
     co_return fail(ErrorCode::kCorrupt, "a stored head does not decode");
+  if (head.version().empty()) co_return Verdict::kReclaim;  // nobody ever tried to complete it
+  Registers& rows = rows_of(upload_key.table);
+  CO_TRY(bool mine, co_await named(rows, upload_key.partition, head, std::move(part_version)));
+  if (!mine) co_return Verdict::kReclaim;
+  if (upload.state() == rows::UploadRow::COMPLETED) co_return Verdict::kForget;
+  // Given up because nobody could know whether its head had stood in between (complete.cpp). It may
+  // have, and been copied; a last attempt to write it may even have won.
+  if (runtime_.clock.wall_now().ms - upload.ended_ms() < kLateHead.count())
+    co_return Verdict::kWait;
+  RegisterKey key{TableId::kHeads, upload_key.partition,
+                  upload_key.key.substr(0, kShardPrefixBytes) + upload.key()};
+  CO_TRY(ReadResult read,
+         co_await rows.read(std::move(key), false, Fence{}, runtime_.clock.after(kStep)));
+  rows::HeadRow now;
+  if (read.row && !now.ParseFromString(*read.row))
+    co_return fail(ErrorCode::kCorrupt, "a head row does not decode");
+  if (read.row && now.version() == head.version()) co_return Verdict::kForget;
+  // Looked at last: who claims it later looks at the source after that, and does not find it.
+  CO_TRY(bool claimed,
+         co_await referenced(upload_key.partition,
+                             VersionId::from_bytes(head.version()).value_or(VersionId{})));
+  co_return claimed ? Verdict::kWait : Verdict::kReclaim;
+}
+
+Task<Result<bool>> Reclaimer::named(Registers& from, PartitionId partition, rows::HeadRow head,
+                                    std::string part_version) {
   auto parts = co_await read_parts(from, partition, head, runtime_.clock.after(kStep));
   // The object is gone and with it every part it used.
   if (parts.is(ErrorCode::kNoSuchKey)) co_return true;
@@ -285,6 +312,11 @@ Task<Status> Reclaimer::sweep_uploads() {
     CO_TRY(Registers::LocalState state, registers_.local(key));
     rows::UploadRow upload;
     if (!state.row || !upload.ParseFromString(*state.row)) continue;
+    if (upload.ended_ms() != 0 && !state.committed) {  // it may have ended in another way
+      auto settled = co_await registers_.read(key, false, Fence{}, runtime_.clock.after(kStep));
+      if (!settled) co_return tl::unexpected<Error>(std::move(settled).error());
+      continue;
+    }
     CO_TRY_STATUS(co_await sweep_upload(std::move(key), std::move(upload)));
   }
   co_return Status();
@@ -328,15 +360,17 @@ Task<Status> Reclaimer::sweep_upload(RegisterKey key, rows::UploadRow upload) {
         RegisterKey{TableId::kParts, key.partition, std::string(rows->key().substr(skip))});
   }
   rows.reset();
+  bool waits = false;
   for (auto& [kv_key, part_key] : parts) {
     CO_TRY(Registers::LocalState state, registers_.local(part_key));
     rows::PartRow part;
     if (state.row && part.ParseFromString(*state.row)) {
-      bool in_use = false;
-      if (upload.state() == rows::UploadRow::COMPLETED) {
-        CO_TRY(in_use, co_await used(registers_, key.partition, upload, part.version()));
+      CO_TRY(Verdict verdict, co_await judge_ended(key, upload, part.version()));
+      if (verdict == Verdict::kWait) {
+        waits = true;
+        continue;
       }
-      if (!in_use) {
+      if (verdict == Verdict::kReclaim) {
         CO_TRY_STATUS(co_await release(extents_of(part.part())));
       }
     }
@@ -344,7 +378,7 @@ Task<Status> Reclaimer::sweep_upload(RegisterKey key, rows::UploadRow upload) {
     batch.erase(std::move(kv_key));
     CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
   }
-  if (now - upload.ended_ms() < ms(settings_.upload_memory)) co_return Status();
+  if (waits || now - upload.ended_ms() < ms(settings_.upload_memory)) co_return Status();
   want.add_expect(upload.state());
   want.set_remove(true);
   mutation.body = encode_mutation(false, want);

@@ -4,7 +4,8 @@
 //  row is known
 //    committed, a grace for GETs and copies under way has passed, and a quorum shows no reference
 //    by a copy;
-//  - the parts of uploads that ended, except those the finished object uses;
+//  - the parts of uploads that ended, except those the finished object uses, or a copy of it where
+//  nobody knows whether it ever stood;
 //  - uploads nobody finished: aborted after a week.
 #pragma once
 
@@ -61,9 +62,12 @@ class Reclaimer {
   // Drops the blocks these extents own and the claims they hold on others' data.
   Task<Status> release(std::vector<rows::Extent> extents);
   Task<Result<bool>> referenced(PartitionId partition, VersionId owner);
-  // Whether the object that `upload` became uses the part.
-  Task<Result<bool>> used(Registers& rows, PartitionId partition, rows::UploadRow upload,
-                          std::string part_version);
+  // What becomes of a part's data now that its upload has ended: kForget where an object has it.
+  Task<Result<Verdict>> judge_ended(RegisterKey upload_key, rows::UploadRow upload,
+                                    std::string part_version);
+  // Whether the manifest that `upload` became, or was to become, names the part.
+  Task<Result<bool>> named(Registers& rows, PartitionId partition, rows::HeadRow head,
+                           std::string part_version);
   // Where the rows of a garbage row's table are.
   Registers& rows_of(TableId table) { return is_available(table) ? available_ : registers_; }
 

@@ -1,0 +1,110 @@
+#include "store/objects/reclaim.h"
+
+#include "store/meta/memory_target.h"
+#include "store/meta/open_kv.h"
+#include "store/register/entry.h"
+#include "tests/unit/objects/fixture.h"
+
+using namespace covey;
+
+namespace {
+
+const std::string kEtag(32, 'a');
+constexpr auto kLong = std::chrono::minutes(5);
+
+// An upload of one part to "k", and a Reclaimer that looks at it every second.
+struct ReclaimFixture : ObjectsFixture {
+  MemoryRows rows;
+  MemoryTarget target{loop, rows, [] { return false; }};
+  std::unique_ptr<Kv> kv;
+  std::unique_ptr<Reclaimer> reclaimer;
+  std::string bytes = sample(3'000'000);
+  UploadId upload;
+  RegisterKey upload_row, part_row;
+
+  ReclaimFixture() {
+    KvOptions options;
+    options.dir = "/meta";
+    kv = loop.run(open_kv(std::move(options), host.runtime(), target)).value();
+    ReclaimSettings settings;
+    settings.grace = settings.pause = std::chrono::seconds(1);
+    reclaimer = std::make_unique<Reclaimer>(host.runtime(), *kv, registers, registers, blocks,
+                                            garbage, settings);
+    CreateUploadRequest create;
+    create.bucket = "b", create.key = "k";
+    upload = loop.run(store->create_upload(std::move(create), later())).value().id;
+    TextBody body(bytes, kEtag);
+    REQUIRE(loop.run(store->upload_part({"b", "k", upload, 1}, body, later())).has_value());
+    Bucket bucket = loop.run(store->bucket("b", later(), Freshness::kNow)).value();
+    KeySpace space{bucket.id, bucket.index_shards, 16};
+    upload_row = upload_key(space, "k", upload);
+    part_row = part_key(space, "k", upload, 1);
+    WriteBatch batch;  // where it finds them; what they say is in `registers`
+    for (const RegisterKey& key : {upload_row, part_row}) batch.put(register_store_key(key), "");
+    REQUIRE(loop.run(kv->write(std::move(batch))).has_value());
+  }
+  ~ReclaimFixture() { loop.run(kv->close()); }
+
+  void complete() {
+    CompleteRequest request;
+    request.bucket = "b", request.key = "k", request.upload = upload;
+    CompletePart part;
+    part.number = 1, part.etag = kEtag;
+    request.parts.push_back(part);
+    REQUIRE(loop.run(store->complete_upload(request, later())).has_value());
+  }
+  void copy_onto_itself() {
+    CopyRequest request;
+    request.source_bucket = request.bucket = "b";
+    request.source_key = request.key = "k";
+    request.owner = "owner";
+    REQUIRE(loop.run(store->copy(request, later())).has_value());
+  }
+  // As a Complete that was sent again does when it cannot know whether the first one's head stood.
+  void give_up() {
+    auto read = loop.run(registers.read(upload_row, false, Fence{}, later())).value();
+    rows::UploadMutation want;
+    REQUIRE(want.mutable_row()->ParseFromString(read.row.value()));
+    want.mutable_row()->set_state(rows::UploadRow::ABORTED);
+    want.mutable_row()->set_ended_ms(host.runtime().clock.wall_now().ms);
+    want.add_expect(rows::UploadRow::COMPLETED);
+    Mutation mutation;
+    mutation.body = encode_mutation(false, want);
+    REQUIRE(loop.run(registers.mutate(upload_row, std::move(mutation), later())).has_value());
+  }
+  void run_reclaimer() {
+    REQUIRE(loop.run(kv->write(std::exchange(registers.displaced, {}))).has_value());
+    Scope running;
+    running.spawn(reclaimer->run(running));
+    loop.run(loop.sleep(kLong));
+    running.request_stop();
+    loop.run(running.join());
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(ReclaimFixture, "parts of an upload that was aborted are given back") {
+  REQUIRE(!blocks.blocks.empty());
+  REQUIRE(loop.run(store->abort_upload("b", "k", upload, later())).has_value());
+  run_reclaimer();
+  EXPECT(blocks.blocks.empty());
+}
+
+TEST_CASE_FIXTURE(ReclaimFixture, "an upload that was given up keeps what a copy of it claims") {
+  complete();
+  copy_onto_itself();
+  give_up();
+  run_reclaimer();
+  EXPECT(get("k").value() == bytes);
+  REQUIRE(put("k", "small").has_value());
+  run_reclaimer();
+  EXPECT(blocks.blocks.empty());
+}
+
+TEST_CASE_FIXTURE(ReclaimFixture, "an upload that was given up keeps an object that stands") {
+  complete();
+  give_up();
+  run_reclaimer();
+  EXPECT(get("k").value() == bytes);
+}
