@@ -144,6 +144,7 @@ Task<void> Incarnation::serve_when_ready() {
     ready = co_await cluster_->wait_ready(runtime_.clock.after(1s));
   if (scope_.stop_requested()) co_return;
   storage_->start();
+  cluster_->set_space(node_.capacity_bytes, node_.capacity_bytes / 2);  // it may have changed since
   serving_ = true;
   node_.trace.line("n{} serves", node_.number);
 }
