@@ -18,6 +18,7 @@ import botocore.exceptions
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.append(os.path.join(TREE, "deploy"))
 import local_netns  # noqa: E402
+import local_process  # noqa: E402
 
 LONG = max(1, int(os.environ.get("COVEY_LONG", "1")))  # multiplies the rounds
 PORTS = range(int(os.environ.get("COVEY_PORTS", "26000")), 30000)
@@ -153,14 +154,8 @@ class LocalCluster:
         return done.returncode == 0
 
     def pid(self, k):
-        try:
-            with open(os.path.join(self.dir, f"node{k}", "pid")) as f:
-                pid = int(f.read())
-            with open(f"/proc/{pid}/cmdline", "rb") as f:
-                ours = os.path.join(self.dir, f"node{k}", "covey.toml").encode() in f.read().split(b"\0")
-            return pid if ours else None
-        except (OSError, ValueError):
-            return None
+        node = os.path.join(self.dir, f"node{k}")
+        return local_process.running(os.path.join(node, "pid"), os.path.join(node, "covey.toml"))
 
     def pids(self):
         return [self.pid(k) for k in self.nodes]
@@ -185,6 +180,7 @@ class LocalCluster:
         """One alone would wait for the others."""
         with ThreadPoolExecutor(max(1, len(which))) as pool:
             list(pool.map(lambda k: self.start(k, wait), which))
+
     def add(self, zone=""):
         """One more node: it serves, and joins by itself."""
         self.tool("add", *(["--zone", zone] if zone else []))
