@@ -170,7 +170,7 @@ Task<void> Incarnation::wind_up(bool in_order) {
   }
   if (kv_ && in_order) (void)co_await kv_->fold();
   if (kv_) co_await kv_->close();
-  if (!storage_) co_return;
+  if (!cluster_started_) co_return;  // its storage may not be open
   Blocks::Usage usage = storage_->blocks().usage();
   node_.bad_copies += usage.quarantined, node_.fetched_copies += usage.repaired;
 }
