@@ -139,6 +139,27 @@ Task<Result<Store::Assembled>> Store::assemble(UploadAt& upload, const CompleteR
   co_return assembled;
 }
 
+static std::string encode_rank(const Rank& rank) {
+  std::string bytes;
+  Writer w(bytes);
+  write_rank(w, rank);
+  return bytes;
+}
+
+void Store::remember_before(rows::UploadRow& upload, const HeadNow& now) {
+  upload.set_head_before(now.row ? now.row->version() : "");
+  upload.set_rank_before(encode_rank(now.rank));
+}
+
+// Nothing was written to the key since. Where there was no object versions do not show it: one may
+// have come and gone, the upload's own among them.
+static bool untouched(const rows::UploadRow& upload, const std::string& version, Rank now) {
+  if (version != upload.head_before()) return false;
+  if (!version.empty() || upload.rank_before().empty()) return true;
+  Reader r(upload.rank_before());
+  return !(read_rank(r) < now);
+}
+
 // The head to be stands, or what stands says that it replaced it.
 static bool surely_written(const std::optional<rows::HeadRow>& now, const std::string& version) {
   return now && (now->version() == version || (now->conditional() && now->replaced() == version));
@@ -153,9 +174,10 @@ Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions con
     co_return fail(ErrorCode::kCorrupt, "a stored head does not decode");
   std::optional<Error> refused;
   for (int tries = 0; tries < kFinishTriesMax; ++tries) {
-    CO_TRY(std::optional<rows::HeadRow> now, co_await current_head(upload, deadline));
+    CO_TRY(HeadNow seen, co_await current_head(upload, deadline));
+    const std::optional<rows::HeadRow>& now = seen.row;
     const std::string before = now ? now->version() : "";
-    if (before != upload.row.head_before()) {
+    if (!untouched(upload.row, before, seen.rank)) {
       // A blind write hides what stood before it: the head may be ordered right before that.
       bool hidden = !first && now && !now->conditional() && conditions.empty();
       if (SEEDED_BUG("objects-complete-forgets-claim")) hidden = conditions.empty();
@@ -168,7 +190,7 @@ Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions con
         co_return fail(ErrorCode::kUnknownOutcome,
                        "the key changed while the upload was completed: read it to see");
       }
-      upload.row.set_head_before(before);
+      remember_before(upload.row, seen);
       CO_TRY_STATUS(co_await end_upload(upload, rows::UploadRow::COMPLETING, deadline));
     } else if (refused && !conditions.empty()) {  // nothing stands between: the client's own failed
       if (first) {
@@ -195,13 +217,13 @@ Task<Result<ObjectInfo>> Store::finish_complete(UploadAt& upload, Conditions con
   co_return fail(ErrorCode::kConflict, "the key keeps changing while the upload is completed");
 }
 
-Task<Result<std::optional<rows::HeadRow>>> Store::current_head(UploadAt& upload,
-                                                               TimePoint deadline) {
+Task<Result<Store::HeadNow>> Store::current_head(UploadAt& upload, TimePoint deadline) {
   CO_TRY(
       ReadResult read,
       co_await this->read(upload.at, head_key(upload.at.space, upload.row.key()), false, deadline));
-  std::optional<rows::HeadRow> now;
-  if (read.row && !now.emplace().ParseFromString(*read.row)) {
+  HeadNow now;
+  now.rank = read.rank;
+  if (read.row && !now.row.emplace().ParseFromString(*read.row)) {
     co_return fail(ErrorCode::kCorrupt, "a head row does not decode");
   }
   co_return now;
@@ -217,6 +239,7 @@ Task<Status> Store::end_upload(UploadAt& upload, rows::UploadRow::State state, T
   if (state == rows::UploadRow::OPEN) {
     row.clear_head();
     row.clear_head_before();
+    row.clear_rank_before();
   } else if (state != rows::UploadRow::COMPLETING) {
     row.set_ended_ms(runtime_.clock.wall_now().ms);
   }
@@ -268,10 +291,10 @@ Task<Result<ObjectInfo>> Store::complete_upload(CompleteRequest request, TimePoi
     co_return co_await finish_complete(upload, request.conditions, false, deadline);
   }
   CO_TRY(Assembled made, co_await assemble(upload, request, deadline));
-  CO_TRY(std::optional<rows::HeadRow> before, co_await current_head(upload, deadline));
+  CO_TRY(HeadNow before, co_await current_head(upload, deadline));
   upload.row.set_state(rows::UploadRow::COMPLETING);
   upload.row.set_head(made.head.SerializeAsString());
-  upload.row.set_head_before(before ? before->version() : "");
+  remember_before(upload.row, before);
   upload.row.set_request_digest(digest);
   CO_TRY_STATUS(co_await claim_upload(upload, rows::UploadRow::OPEN, deadline));
   if (layout_epoch() != made.epoch) {

@@ -204,7 +204,13 @@ class Store : public ObjectStore {
                                    TimePoint deadline);
   Task<Result<ObjectInfo>> finish_complete(UploadAt& upload, Conditions conditions, bool first,
                                            TimePoint deadline);
-  Task<Result<std::optional<rows::HeadRow>>> current_head(UploadAt& upload, TimePoint deadline);
+  // What stands at an upload's key.
+  struct HeadNow {
+    std::optional<rows::HeadRow> row;
+    Rank rank;
+  };
+  Task<Result<HeadNow>> current_head(UploadAt& upload, TimePoint deadline);
+  static void remember_before(rows::UploadRow& upload, const HeadNow& now);
   Task<Status> end_upload(UploadAt& upload, rows::UploadRow::State state, TimePoint deadline);
 
   Runtime runtime_;

@@ -128,7 +128,11 @@ Task<Result<ReadResult>> RegisterService::read_once(RegisterKey key, PlaceRef at
   bool unmarked = own && own->answer == Answer::kYes && own->present && !own->entry.committed &&
                   own->entry.rank == judged.rank;
   if (unmarked && !judged.missing) note_committed(key, judged.rank);
-  if (judged.missing) co_return ReadResult{};
+  if (judged.missing) {
+    ReadResult gone;
+    gone.rank = judged.rank;
+    co_return gone;
+  }
   for (Got& got : gather->got)
     if (got.reply.has_entry && got.reply.entry.rank == judged.rank)
       co_return co_await result_of(std::move(key), std::move(got.reply), with_inline, deadline);
@@ -140,6 +144,7 @@ Task<Result<ReadResult>> RegisterService::read_once(RegisterKey key, PlaceRef at
 Task<Result<ReadResult>> RegisterService::result_of(RegisterKey key, Reply reply, bool with_inline,
                                                     TimePoint deadline) {
   ReadResult result;
+  if (reply.present) result.rank = reply.entry.rank;
   if (!reply.present || reply.entry.tombstone) co_return std::move(result);
   result.row = std::move(reply.entry.row);
   if (!with_inline) co_return std::move(result);

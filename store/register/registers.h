@@ -117,6 +117,9 @@ class RegisterTable {
 struct ReadResult {
   std::optional<std::string> row;         // nullopt: missing or deleted
   std::optional<std::string> attachment;  // the inline one, if asked for and there
+  // Of the row or of the tombstone: it rises with each write. Zero for a missing key, also for one
+  // whose tombstone is gone, and in tables without ballots.
+  Rank rank;
 };
 
 struct RangeQuery {

@@ -28,6 +28,7 @@ class LocalRegisters : public Registers {
     for (const Attachment& row : mutation.attachments) attach(key.partition, row);
     std::optional<std::string> fresh;
     if (!write.tombstone) fresh = write.row;
+    ++ranks_[name].seq;
     if (now) table.on_replace(key, *now, fresh, displaced);
     if (fresh)
       rows_[name] = *fresh;
@@ -39,7 +40,9 @@ class LocalRegisters : public Registers {
                                 TimePoint) override {
     CO_TRY_STATUS(check(key.partition, fence));
     ReadResult result;
-    auto it = rows_.find(Name(key.table, key.partition, key.key));
+    Name name(key.table, key.partition, key.key);
+    if (auto rank = ranks_.find(name); rank != ranks_.end()) result.rank = rank->second;
+    auto it = rows_.find(name);
     if (it == rows_.end()) co_return result;
     result.row = it->second;
     auto place = tables_.at(key.table)->inline_attachment(it->second);
@@ -116,6 +119,7 @@ class LocalRegisters : public Registers {
   }
   std::map<TableId, const RegisterTable*> tables_;
   std::map<Name, std::string> rows_;
+  std::map<Name, Rank> ranks_;  // of tombstones, too
   std::map<std::tuple<PartitionId, VersionId, std::string>, std::string> attachments_;
   std::map<std::pair<PartitionId, BucketId>, uint64_t> fences_;
 };
