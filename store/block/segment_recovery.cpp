@@ -167,6 +167,7 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
   };
   size_t holes = 0;
   bool in_hole = false;
+  std::vector<std::pair<BlockKey, Place>> found;
   while (at + kRecordFixedBytes < file.size()) {
     uint64_t head_bytes = std::min<uint64_t>(kRecordHeadBytesMax, file.size() - at);
     if (!held(at, head_bytes)) {
@@ -195,27 +196,35 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
     Segment& segment = segments_.at(id);
     Place place{id, static_cast<uint32_t>(at), static_cast<uint32_t>(head->head_bytes()),
                 head->payload_bytes};
+    // Written again: a sync that failed before the process died may have left it in the page cache
+    // only, where no later sync takes it from.
+    if (!SEEDED_BUG("block-recovered-unsynced")) {
+      std::vector<Blob> record;
+      record.push_back(Blob::copy(window.view().substr(at - window_at, head->head_bytes())));
+      record.push_back(payload);
+      CO_TRY_STATUS(co_await file.write(at, std::move(record)));
+    }
     segment.used += place.record_bytes();
     segment.end = at = head->end_of(at);
-    WriteBatch batch;
     if (refused(head->id.version)) {
       segment.dead += place.record_bytes();
       dead_bytes_ += place.record_bytes();
     } else {
-      BlockKey key{head->home, head->id};
-      remember(batch, key, place);
-      recovered(key);
+      found.emplace_back(BlockKey{head->home, head->id}, place);
     }
-    remember(batch, id);
-    CO_TRY_STATUS(co_await keep(std::move(batch)));
   }
   if (holes > 0)
     log_warn(
         "{}: {} places do not hold valid records; their blocks will be fetched from other nodes",
         path(id), holes);
-  // A process that died may have left what was found in the page cache only.
   if (!SEEDED_BUG("block-recovered-unsynced")) {
     CO_TRY_STATUS(co_await file.sync());
+  }
+  for (const auto& [key, place] : found) {
+    WriteBatch batch;
+    remember(batch, key, place);
+    CO_TRY_STATUS(co_await keep(std::move(batch)));
+    recovered(key);
   }
   // Sealed: nothing more to learn from it. What was reserved beyond its records is given back.
   Segment& segment = segments_.at(id);
