@@ -67,6 +67,11 @@ void Faults::strike(Fault fault) {
     }
     case Fault::kClockDrift:
       return node.host.clock.drift(0.95 + 0.001 * static_cast<double>(rng_.below(101)));
+    case Fault::kBitFlip:
+    case Fault::kMisdirect:
+    case Fault::kCutFile:
+      if (!world_.only_victim()) damage(fault, *world_.nodes[world_.knobs.victim]);
+      return;
     default: return strike_disk(fault, node);
   }
 }
@@ -94,17 +99,16 @@ void Faults::strike_disk(Fault fault, SimNode& node) {
     case Fault::kBadSync: disk.faults.fail_syncs = 1; return;
     case Fault::kBadRead: disk.faults.fail_reads = 1; return;
     case Fault::kFullDisk: disk.faults.capacity_bytes = disk.used_bytes(); return;
-    case Fault::kBitFlip: return flip_bits(*world_.nodes[world_.knobs.victim]);
-    case Fault::kCutFile: return cut_file(*world_.nodes[world_.knobs.victim]);
     case Fault::kRot: return rot(*world_.nodes[world_.knobs.victim]);
-    case Fault::kMisdirect: {
-      SimDiskFaults& victim = world_.nodes[world_.knobs.victim]->host.disk.faults;
-      victim.misdirect_writes = 1;
-      victim.misdirect_below = "/data/";
-      return;
-    }
     default: return;
   }
+}
+
+void Faults::damage(Fault fault, SimNode& victim) {
+  if (fault == Fault::kBitFlip) return flip_bits(victim);
+  if (fault == Fault::kCutFile) return cut_file(victim);
+  victim.host.disk.faults.misdirect_writes = 1;
+  victim.host.disk.faults.misdirect_below = "/data/";
 }
 
 // A segment file that is not empty; an empty string: there is none.

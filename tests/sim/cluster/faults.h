@@ -14,6 +14,7 @@ class Faults {
  private:
   void strike(Fault fault);
   void strike_disk(Fault fault, SimNode& node);
+  void damage(Fault fault, SimNode& victim);
   void strike_link(Fault fault, SimNode& node, SimNode& other);
   void mend();
   Task<void> restart(SimNode& node, bool other_release);

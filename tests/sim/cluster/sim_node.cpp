@@ -122,7 +122,10 @@ Task<Status> Incarnation::open_cluster() {
   peers_->serve(PeerService::kRegister, *register_gate_);
   peers_->serve(PeerService::kControl, *control_gate_);
   peers_->serve(PeerService::kAdmin, *this);
-  cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
+  cluster_->on_adopt([this](const LayoutState& state) {
+    storage_->registers().on_epoch_change();
+    node_.on_layout(state);
+  });
   co_return Status{};
 }
 
@@ -134,6 +137,7 @@ Task<Status> Incarnation::boot() {
   peers_->up();
   cluster_started_ = true;
   CO_TRY_STATUS(co_await cluster_->start());
+  if (cluster_->layout()) node_.on_layout(*cluster_->layout());
   scope_.spawn(serve_when_ready());
   co_return Status{};
 }

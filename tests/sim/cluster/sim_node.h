@@ -108,6 +108,8 @@ class SimNode {
 
   // Why the last start failed; what crashed by itself. The world decides whether it was expected.
   std::function<void(const std::string&)> on_trouble = [](const std::string&) {};
+  // A node here has adopted a layout.
+  std::function<void(const LayoutState&)> on_layout = [](const LayoutState&) {};
 
   SimNetwork& net;
   SimWires& wires;

@@ -50,12 +50,22 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
     nodes.back()->resync_every = knobs.resync_every;
     nodes.back()->reclaim_pause = knobs.reclaim_pause;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
+    nodes.back()->on_layout = [this](const LayoutState& state) { adopted(state); };
   }
   static const char* kNames[] = {"a", "d/1", "d/2", "d/e/3", "m", "z", "d", "~"};
   for (size_t i = 0; i < knobs.keys; ++i) keys.push_back(kNames[i % std::size(kNames)]);
 }
 
 World::~World() = default;
+
+// As soon as any node has adopted it, the victim may get blocks that nobody else gets.
+void World::adopted(const LayoutState& state) {
+  if (state.epoch < epoch_) return;
+  epoch_ = state.epoch;
+  const std::vector<Member>& members = state.current.members;
+  only_victim_ = members.size() == 1 && machine_of(members[0].id) == knobs.victim;
+  if (only_victim_) nodes[knobs.victim]->host.disk.faults.misdirect_writes = 0;
+}
 
 void World::complain(const std::string& what) {
   if (good_ || trace.prints())

@@ -56,6 +56,10 @@ class World {
   // Not more than half of the members can talk to this one.
   bool cut_off(const Incarnation& at) const;
 
+  // What the victim has may be had nowhere else: it is the only member, and what is written to it
+  // goes to no other disk. Then its disk must not go bad: no store could have that back.
+  bool only_victim() const { return only_victim_; }
+
   // A client saw this object at `key`; its metadata names write `id`.
   void saw_object(const std::string& key, const ObjectInfo& info, int id);
 
@@ -95,9 +99,12 @@ class World {
   Task<void> look_at_everything();
   void check_histories();
   void end();
+  void adopted(const LayoutState& state);
 
   std::unique_ptr<AvailableLoad> available_;  // nullptr: this seed has none
   bool good_ = true;
+  uint32_t epoch_ = 0;  // the newest that a node has adopted
+  bool only_victim_ = false;
 };
 
 }  // namespace covey::sim
