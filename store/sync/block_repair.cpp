@@ -5,6 +5,7 @@
 #include "base/core/log.h"
 #include "base/core/seeded_bug.h"
 #include "store/sync/named_blocks.h"
+#include "store/sync/named_versions.h"
 
 namespace covey {
 namespace {
@@ -82,7 +83,7 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
     co_return fail(ErrorCode::kInvalid, "this node is no replica of the partition");
   all = nearest_first(std::move(all));
   take_turns(all, partition, topology_);
-  Job job{partition, layout->epoch, deadline, std::move(all), {}, {}};
+  Job job{partition, layout->epoch, deadline, std::move(all), {}};
   CO_TRY(std::vector<BlockKey> waiting, blocks_.waiting_repairs(partition));
   ++progress_.partitions;
   size_t silent = 0;
@@ -103,21 +104,37 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
   CO_TRY_STATUS(std::move(done));
   if (silent > 0 && silent == job.others.size())
     co_return fail(ErrorCode::kUnavailable, "no other replica of the partition answers");
-  if (silent == 0 && !job.others.empty()) settle_repairs(job, std::move(waiting));
+  if (silent == 0) {
+    Status settled = co_await settle_repairs(partition, std::move(waiting));
+    if (!settled)
+      log_debug("repairs of partition {} stay for now: {}", partition, to_string(settled.error()));
+  }
   co_return job.report;
 }
 
-// A bad copy of a write that was never finished may have been the only one. Now that all replicas
-// have said what they have, and the rows what they name, nobody needs what is still missing; what
-// rows do name stays in the queue, and in sight.
-void BlockRepair::settle_repairs(const Job& job, std::vector<BlockKey> waiting) {
+// A bad copy of a write that was never finished may have been the only one; on a node alone every
+// copy is. Now that all other replicas, if there are any, have said what they have, nobody needs
+// what is still missing and no row names. What any row names, and be it a copy's claim only, stays
+// in the queue, and in sight, until it is given back.
+Task<Status> BlockRepair::settle_repairs(PartitionId partition, std::vector<BlockKey> waiting) {
+  std::erase_if(waiting, [&](const BlockKey& key) { return blocks_.segments().has(key); });
+  if (waiting.empty()) co_return Status();
+  std::vector<SuspectVersion> suspects;
+  for (const BlockKey& key : waiting) {  // in order
+    const VersionId& version = key.id.version;
+    // Whether it is of a part its record would say, and that is bad.
+    if (suspects.empty() || suspects.back().version != version) suspects.push_back({version, true});
+  }
+  CO_TRY(std::set<VersionId> named, co_await named_versions(runtime_.loop, kv_, blocks_.segments(),
+                                                            partition, std::move(suspects)));
   std::erase_if(waiting, [&](const BlockKey& key) {
-    return job.lost.contains(key.id) || blocks_.segments().has(key);
+    return named.contains(key.id.version) || blocks_.segments().has(key);
   });
-  if (waiting.empty()) return;
-  log_info("partition {}: {} bad blocks are on no other node, and no row names them", job.partition,
+  if (waiting.empty()) co_return Status();
+  log_info("partition {}: {} bad blocks are on no other node, and no row names them", partition,
            waiting.size());
   blocks_.give_up_repairs(waiting);
+  co_return Status();
 }
 
 // Everything that the node has of the partition and this one lacks.
@@ -241,14 +258,13 @@ Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, 
     wanted = std::move(left);  // what is not here now was refused there: reclaimed
   }
   std::erase_if(wanted, [&](const Wanted& one) { return !lacks({job.partition, one.id}); });
-  if (wanted.empty() || job.others.empty()) co_return Status();
+  if (wanted.empty()) co_return Status();
   if (silent > 0)
     co_return fail(ErrorCode::kUnavailable,
                    "a block is missing here, and not every replica that may have it answers");
   for (size_t i = 0; i < wanted.size() && i < kLostLogged; ++i)
     log_error("block {} {} of partition {} is named by a row and no replica has it",
               wanted[i].id.version.hex(), wanted[i].id.index, job.partition);
-  for (const Wanted& one : wanted) job.lost.insert(one.id);
   job.report.blocks_lost += wanted.size();
   progress_.blocks_lost += wanted.size();
   co_return Status();

@@ -11,7 +11,6 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
 #include <vector>
 
 #include "base/async/runtime.h"
@@ -33,8 +32,9 @@ class BlockRepair {
   };
   // When it completes this node has, durably, every block of the partition that the other replicas
   // of every live layout version had when it began, as far as they answered, and every block that
-  // this replica's rows name. Stop it and call again: it goes on where it was. Any number of
-  // partitions at a time; they share one pace. Errors: kInvalid (this node is no replica),
+  // this replica's rows name. When all have answered, repairs that nobody can make and no row needs
+  // are given up. Stop it and call again: it goes on where it was. Any number of partitions at a
+  // time; they share one pace. Errors: kInvalid (this node is no replica),
   // kUnavailable (no replica answered, or one is silent and a block that the rows name is nowhere
   // else), kStale (the layout changed meanwhile), kTimeout, kNoSpace, kCorrupt, kIo.
   Task<Result<Report>> catch_up(PartitionId partition, TimePoint deadline);
@@ -63,7 +63,6 @@ class BlockRepair {
     TimePoint deadline;
     std::vector<NodeId> others;
     Report report;
-    std::set<BlockId> lost;  // as Report::blocks_lost
   };
   struct Wanted {
     BlockId id;
@@ -82,7 +81,7 @@ class BlockRepair {
   Task<Status> fetch_all(Job& job, NodeId node, std::vector<Wanted> wanted);
   Task<void> fetch_one(Job& job, Batch& batch, NodeId node, Wanted wanted);
   Task<void> wait_for_slot();
-  void settle_repairs(const Job& job, std::vector<BlockKey> waiting);
+  Task<Status> settle_repairs(PartitionId partition, std::vector<BlockKey> waiting);
   Task<Status> check_rows(Job& job, size_t silent);
   Task<Status> look_everywhere(Job& job, std::vector<Wanted> wanted, size_t silent);
   Task<Status> hand_over(PartitionId partition, std::vector<BlockId> ids,

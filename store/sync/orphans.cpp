@@ -4,10 +4,8 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
-#include "proto/rows.pb.h"
 #include "store/meta/refused.h"
 #include "store/objects/keys.h"
-#include "store/register/entry.h"
 #include "store/sync/named_blocks.h"
 
 namespace covey {
@@ -41,14 +39,6 @@ std::optional<Pending> decode_pending(std::string_view value) {
   if (!r.done() || !judge) return std::nullopt;
   pending.judge = *judge;
   return pending;
-}
-
-template <class Extents>
-void add_versions(const Extents& extents, std::set<VersionId>& names) {
-  for (const rows::Extent& extent : extents) {
-    auto version = VersionId::from_bytes(extent.version());
-    if (version) names.insert(*version);
-  }
 }
 
 std::string table_prefix(TableId table) { return std::string(1, static_cast<char>(table)); }
@@ -213,72 +203,6 @@ Task<Result<Orphans::Suspects>> Orphans::suspects(PartitionId home) {
   co_return left;
 }
 
-Status Orphans::named_by_garbage(PartitionId home, std::set<VersionId>& names) {
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kGarbage) + 1));
-  auto found = kv_.scan(table_prefix(TableId::kGarbage), std::move(end));
-  for (; found->valid(); found->next()) {
-    rows::GarbageRow garbage;
-    std::string_view value = found->value();
-    if (!garbage.ParseFromArray(value.data(), static_cast<int>(value.size())))
-      return fail(ErrorCode::kCorrupt, "a garbage row does not decode");
-    if (garbage.partition() != home) continue;
-    rows::HeadRow head;
-    rows::PartRow part;
-    bool is_head = is_heads(static_cast<TableId>(garbage.table()));
-    if (is_head && head.ParseFromString(garbage.row())) add_versions(head.extents(), names);
-    if (!is_head && part.ParseFromString(garbage.row())) add_versions(part.part().extents(), names);
-  }
-  return found->status();
-}
-
-// A copy's claim keeps the data of its source. Of a multipart source the claim names the object and
-// not the parts: where nothing here tells which parts those are, every part may be.
-Status Orphans::named_by_claims(PartitionId home, const Suspects& suspects,
-                                std::set<VersionId>& names) {
-  std::set<VersionId> owners;
-  std::string prefix = register_store_prefix(TableId::kBlockRefs, home);
-  auto rows = kv_.scan(prefix, prefix_end(prefix));
-  for (; rows->valid(); rows->next()) {
-    TRY(EntryView entry, view_entry(rows->value()));
-    auto owner =
-        VersionId::from_bytes(rows->key().substr(prefix.size()).substr(0, VersionId::kSize));
-    if (!entry.tombstone && owner) owners.insert(*owner);
-  }
-  TRY_STATUS(rows->status());
-  rows.reset();
-  bool unknown = false;
-  for (const VersionId& owner : owners) {
-    names.insert(owner);
-    std::string manifest = attachment_store_key(home, owner, manifest_suffix(0).substr(0, 1));
-    auto chunk = kv_.scan(manifest, prefix_end(manifest));
-    bool told = chunk->valid() || blocks_.segments().first_of(home, owner).has_value();
-    TRY_STATUS(chunk->status());
-    unknown = unknown || !told;
-  }
-  if (!unknown) return {};
-  for (const Suspect& one : suspects) {
-    if (one.part) names.insert(one.version);
-  }
-  return {};
-}
-
-Task<Result<std::set<VersionId>>> Orphans::named(PartitionId home, Suspects suspects) {
-  std::set<VersionId> wanted, names;
-  for (const Suspect& one : suspects) wanted.insert(one.version);
-  NamedBlocks blocks(kv_, home);
-  while (!blocks.done()) {
-    CO_TRY(std::vector<NamedBlocks::Named> some, blocks.next());
-    for (const NamedBlocks::Named& one : some) {
-      if (wanted.contains(one.id.version)) names.insert(one.id.version);
-    }
-    co_await runtime_.loop.yield();
-  }
-  // A row leaves its table for the garbage in one step, so this comes after.
-  CO_TRY_STATUS(named_by_garbage(home, names));
-  CO_TRY_STATUS(named_by_claims(home, suspects, names));
-  co_return names;
-}
-
 // What this replica answers a judge. Where it answers kRefused its refusal is durable.
 Task<Result<std::vector<Orphans::Answer>>> Orphans::refuse(NodeId judge, Question question) {
   auto layout = topology_.layout();
@@ -310,7 +234,8 @@ Task<Result<std::vector<Orphans::Answer>>> Orphans::refuse(NodeId judge, Questio
   }
   if (look.empty()) co_return answers;
   CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
-  CO_TRY(std::set<VersionId> names, co_await named(question.home, look));
+  CO_TRY(std::set<VersionId> names,
+         co_await named_versions(runtime_.loop, kv_, blocks_.segments(), question.home, look));
   Suspects known;
   for (const Suspect& one : look) {
     CO_TRY(std::optional<KvValue> row, kv_.get(refused_store_key(one.version)));

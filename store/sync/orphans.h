@@ -24,6 +24,7 @@
 #include "proto/peers.h"
 #include "store/block/block_service.h"
 #include "store/meta/kv.h"
+#include "store/sync/named_versions.h"
 
 namespace covey {
 
@@ -50,10 +51,7 @@ class Orphans final : public PeerHandler {
  private:
   enum class Ask : uint8_t { kRefuse = 1, kDrop = 2, kLift = 3, kHints = 4 };
   enum class Answer : char { kNamed = '0', kRefused = '1', kBusy = '2' };
-  struct Suspect {
-    VersionId version;
-    bool part = false;  // of a multipart upload
-  };
+  using Suspect = SuspectVersion;
   using Suspects = std::vector<Suspect>;
   struct Question {
     Ask ask = Ask::kRefuse;
@@ -69,10 +67,6 @@ class Orphans final : public PeerHandler {
   Task<Result<std::set<VersionId>>> old_versions(PartitionId home);
   Task<Status> find_own_refusals();
   void forget_own(PartitionId home, const VersionId& version);
-  // Those of the versions that rows of this replica name, of whatever kind and state.
-  Task<Result<std::set<VersionId>>> named(PartitionId home, Suspects suspects);
-  Status named_by_garbage(PartitionId home, std::set<VersionId>& names);
-  Status named_by_claims(PartitionId home, const Suspects& suspects, std::set<VersionId>& names);
   bool young(PartitionId home, const VersionId& version);
 
   Task<Result<std::vector<Answer>>> refuse(NodeId judge, Question question);

@@ -198,15 +198,15 @@ Task<void> Scrub::wait(Scope& scope, uint64_t bytes, Duration took) {
   (void)co_await scope.sleep(runtime_.clock, sleep);
 }
 
-// What a reading of what is here cannot find: blocks that are not here and should be, and such that
-// should not.
+// What a reading of what is here cannot find: blocks that are not here and should be, such that
+// should not, and what was found bad and nobody needs.
 Task<void> Scrub::tidy(PartitionId home) {
   auto layout = topology_.layout();
   std::vector<NodeId> replicas = replica_sets(*layout, home).all();
   bool ours = std::find(replicas.begin(), replicas.end(), topology_.self()) != replicas.end();
   TimePoint deadline = runtime_.clock.after(kCatchUpWithin);
   Status done;
-  if (ours && replicas.size() > 1) {
+  if (ours) {
     auto report = co_await repair_.catch_up(home, deadline);
     if (!report) done = tl::unexpected<Error>(std::move(report).error());
   } else if (!ours && !layout->joint()) {

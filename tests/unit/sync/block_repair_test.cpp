@@ -2,6 +2,7 @@
 #include "store/sync/block_repair.h"
 
 #include "proto/rows.pb.h"
+#include "store/objects/keys.h"
 #include "store/register/entry.h"
 #include "tests/unit/block/block_cluster.h"
 
@@ -38,21 +39,59 @@ struct RepairCluster : BlockCluster {
     for (uint32_t i = 0; i < kBlocks; ++i) count += holds(at, block(version, i));
     return count;
   }
-  // A head at node `at` whose body is the blocks of `version`.
-  void name(size_t at, uint8_t version, uint32_t blocks) {
+  void write(size_t at, std::string key, std::string value) {
+    WriteBatch batch;
+    batch.put(std::move(key), std::move(value));
+    REQUIRE(loop.run(nodes[at].node.kv->write(std::move(batch))));
+  }
+  static std::string entry(std::string row) {
+    Entry entry;
+    entry.rank.ballot.counter = 1;
+    entry.committed = true;
+    entry.row = std::move(row);
+    return encode_entry(entry);
+  }
+  // Whose body is the blocks of `version`.
+  static rows::HeadRow head(uint8_t version, uint32_t blocks) {
     rows::HeadRow head;
     rows::Extent& extent = *head.add_extents();
     extent.set_version(std::string(block(version, 0).version.view()));
     extent.set_home(kHome);
     extent.set_block_bytes(kSize);
     extent.set_size(uint64_t{blocks} * kSize);
-    Entry entry;
-    entry.rank.ballot.counter = 1;
-    entry.committed = true;
-    entry.row = head.SerializeAsString();
-    WriteBatch batch;
-    batch.put(register_store_key({TableId::kHeads, kHome, "key"}), encode_entry(entry));
-    REQUIRE(loop.run(nodes[at].node.kv->write(std::move(batch))));
+    return head;
+  }
+  // A head at node `at`, another, displaced one, and a claim of a copy.
+  void name(size_t at, uint8_t version, uint32_t blocks) {
+    write(at, register_store_key({TableId::kHeads, kHome, "key"}),
+          entry(head(version, blocks).SerializeAsString()));
+  }
+  void displace(size_t at, uint8_t version) {
+    rows::GarbageRow garbage;
+    garbage.set_table(static_cast<uint32_t>(TableId::kHeads));
+    garbage.set_partition(kHome);
+    garbage.set_row(head(version, 1).SerializeAsString());
+    write(at, std::string(1, static_cast<char>(TableId::kGarbage)) + "12345678",
+          garbage.SerializeAsString());
+  }
+  void claim(size_t at, uint8_t version) {
+    RegisterKey key = block_ref_key(kHome, block(version, 0).version, block(99, 0).version);
+    write(at, register_store_key(key), entry("+"));
+  }
+  // Its copy at `at` was found bad.
+  void spoil(size_t at, uint8_t version, uint32_t index = 0) {
+    BlockKey key{kHome, block(version, index)};
+    REQUIRE(loop.run(nodes[at].node.store->forget({key})));
+    nodes[at].service->wanted(key);
+  }
+  std::vector<uint8_t> waiting(size_t at) {
+    auto keys = nodes[at].service->waiting_repairs(kHome);
+    REQUIRE(keys);
+    std::vector<uint8_t> versions;
+    for (const BlockKey& key : *keys)
+      for (uint8_t version = 1; version < 10; ++version)
+        if (key.id.version == block(version, 0).version) versions.push_back(version);
+    return versions;
   }
 
   std::unique_ptr<BlockRepair> repair;
@@ -203,4 +242,62 @@ TEST_CASE("block repair: debts to nodes that left vanish, debts of nodes that le
   EXPECT(c.held(3) == kBlocks);
   for (size_t at : {0, 1}) EXPECT(c.nodes[at].service->usage().copies_owed == 0);
   EXPECT(c.held(0) == 0);
+}
+
+TEST_CASE("block repair: a bad copy that nobody has and no row names is not sought for ever") {
+  for (bool alone : {true, false}) {
+    CAPTURE(alone);
+    RepairCluster c(9);
+    if (alone) c.adopt(c.state(2, {0}));
+    for (uint8_t version = 1; version <= 5; ++version) {
+      REQUIRE(c.put(0, block(version, 0), kSize));
+      c.loop.run_for(seconds(1));
+      for (size_t at = 1; at < 3; ++at)
+        REQUIRE(c.loop.run(c.nodes[at].node.store->forget({{kHome, block(version, 0)}})));
+      c.spoil(0, version);
+    }
+    c.name(0, 1, 1);
+    c.displace(0, 2);
+    // That of version 3 has its first block still; of version 9 nothing here says what its parts
+    // are, and it might be any of these.
+    REQUIRE(c.put(0, block(3, 1), kSize));
+    c.claim(0, 3);
+    rows::ManifestChunk chunk;
+    *chunk.add_parts()->add_extents() = RepairCluster::head(4, 1).extents(0);
+    c.write(0, attachment_store_key(kHome, block(77, 0).version, manifest_suffix(0)),
+            chunk.SerializeAsString());
+    c.claim(0, 9);
+    auto report = c.catch_up(0);
+    REQUIRE(report);
+    EXPECT(report->blocks_lost == 2);
+    EXPECT(c.waiting(0) == std::vector<uint8_t>{1, 2, 3, 4, 5});
+    WriteBatch released;
+    RegisterKey claimed = block_ref_key(kHome, block(9, 0).version, block(99, 0).version);
+    released.erase(register_store_key(claimed));
+    REQUIRE(c.loop.run(c.nodes[0].node.kv->write(std::move(released))));
+    c.catch_up(0).value();
+    EXPECT(c.waiting(0) == std::vector<uint8_t>{1, 2, 3, 4});
+    c.loop.run_for(seconds(30));
+    EXPECT(c.nodes[0].service->usage().to_repair == 4);
+    // What is given back need not be repaired.
+    for (uint8_t version = 1; version <= 4; ++version)
+      REQUIRE(c.loop.run(c.nodes[0].service->drop_local(kHome, block(version, 0).version)));
+    c.loop.run_for(seconds(30));
+    EXPECT(c.waiting(0).empty());
+    EXPECT(c.nodes[0].service->usage().to_repair == 0);
+  }
+}
+
+TEST_CASE("block repair: while a replica is silent no repair is given up") {
+  RepairCluster c(10);
+  REQUIRE(c.put(0, block(1, 0), kSize));
+  c.loop.run_for(seconds(1));
+  REQUIRE(c.loop.run(c.nodes[1].node.store->forget({{kHome, block(1, 0)}})));
+  c.nodes[2].stop();  // it has the block
+  c.spoil(0, 1);
+  c.catch_up(0).value();
+  EXPECT(c.waiting(0) == std::vector<uint8_t>{1});
+  c.nodes[2].start();
+  c.catch_up(0).value();
+  EXPECT(c.holds(0, block(1, 0)));
 }

@@ -147,6 +147,19 @@ TEST_CASE("scrub: the queue waits for a peer and survives a restart") {
   EXPECT(c.nodes[1].service->usage().to_repair == 0);
 }
 
+TEST_CASE("scrub: a node alone does not count for ever what nobody can repair and no row names") {
+  ScrubCluster c(7);
+  for (BlockMember& m : c.nodes) m.topology.adopt(c.state(2, {0}));
+  c.fill();
+  for (const std::string& p : c.segments(0)) c.nodes[0].node.host.disk.flip_bit(p, 70000, 1);
+  ScrubNode node(c.nodes[0]);
+  node.scrub.start();
+  EXPECT(c.loop.run_until([&] { return node.scrub.progress().passes == 1; }, seconds(600)));
+  EXPECT(node.scrub.progress().bad_blocks > 0);
+  c.loop.run_for(seconds(30));
+  EXPECT(c.nodes[0].service->usage().to_repair == 0);
+}
+
 TEST_CASE("scrub: it goes on where it was after a restart, and rests while paused") {
   ScrubCluster c(5);
   c.fill();
