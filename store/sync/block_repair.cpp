@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/core/log.h"
-#include "base/core/seeded_bug.h"
 #include "store/sync/named_blocks.h"
 #include "store/sync/named_versions.h"
 
@@ -84,6 +83,9 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
   all = nearest_first(std::move(all));
   take_turns(all, partition, topology_);
   Job job{partition, layout->epoch, deadline, std::move(all), {}};
+  if (will_be_alone(partition)) {
+    CO_TRY_STATUS(co_await verify_own(job));
+  }
   CO_TRY(std::vector<BlockKey> waiting, blocks_.waiting_repairs(partition));
   ++progress_.partitions;
   size_t silent = 0;
@@ -267,59 +269,6 @@ Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, 
               wanted[i].id.version.hex(), wanted[i].id.index, job.partition);
   job.report.blocks_lost += wanted.size();
   progress_.blocks_lost += wanted.size();
-  co_return Status();
-}
-
-Task<Status> BlockRepair::purge(PartitionId partition, TimePoint deadline) {
-  auto layout = topology_.layout();
-  std::vector<NodeId> replicas = replica_sets(*layout, partition).all();
-  if (std::find(replicas.begin(), replicas.end(), topology_.self()) != replicas.end())
-    co_return fail(ErrorCode::kInvalid, "this node is a replica of the partition");
-  std::optional<BlockId> after;
-  for (bool more = true; more;) {
-    CO_TRY(std::vector<SegmentStore::Listed> found,
-           blocks_.segments().list(partition, after, kListedAtOnce));
-    more = found.size() == kListedAtOnce;
-    if (found.empty()) break;
-    after = found.back().id;
-    std::vector<BlockId> ids;
-    std::vector<BlockKey> keys;
-    for (const SegmentStore::Listed& one : found) {
-      ids.push_back(one.id);
-      keys.push_back({partition, one.id});
-    }
-    if (!SEEDED_BUG("layout-purge-unasked")) {
-      CO_TRY_STATUS(co_await hand_over(partition, std::move(ids), replicas, deadline));
-    }
-    if (topology_.layout()->epoch != layout->epoch)
-      co_return fail(ErrorCode::kStale, "the layout changed: look at the partition again");
-    CO_TRY_STATUS(co_await blocks_.segments().forget(std::move(keys)));
-  }
-  co_return Status();
-}
-
-// All replicas have the blocks when it completes.
-Task<Status> BlockRepair::hand_over(PartitionId partition, std::vector<BlockId> ids,
-                                    std::vector<NodeId> replicas, TimePoint deadline) {
-  for (const NodeId& node : replicas) {
-    TimePoint until = std::min(deadline, runtime_.clock.after(kListTimeout));
-    auto asked = co_await blocks_.held_at(node, partition, ids, until);
-    if (!asked)
-      co_return fail(ErrorCode::kUnavailable,
-                     "a replica does not answer: " + asked.error().message);
-    const std::vector<bool> held = std::move(*asked);
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (held[i]) continue;
-      if (runtime_.clock.now() >= deadline)
-        co_return fail(ErrorCode::kUnavailable, "there was more to hand over than time allowed");
-      BlockKey key{partition, ids[i]};
-      Status brought = co_await blocks_.bring(key, node);
-      bool gone = brought.is(ErrorCode::kNotFound) || brought.is(ErrorCode::kCorrupt);
-      if (!brought && !gone)
-        co_return fail(ErrorCode::kUnavailable,
-                       "a replica does not take a block: " + brought.error().message);
-    }
-  }
   co_return Status();
 }
 

@@ -11,6 +11,8 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <vector>
 
 #include "base/async/runtime.h"
@@ -33,7 +35,8 @@ class BlockRepair {
   // When it completes this node has, durably, every block of the partition that the other replicas
   // of every live layout version had when it began, as far as they answered, and every block that
   // this replica's rows name. When all have answered, repairs that nobody can make and no row needs
-  // are given up. Stop it and call again: it goes on where it was. Any number of partitions at a
+  // are given up. Where this node is to keep the partition alone it has read all it has before.
+  // Stop it and call again: it goes on where it was. Any number of partitions at a
   // time; they share one pace. Errors: kInvalid (this node is no replica),
   // kUnavailable (no replica answered, or one is silent and a block that the rows name is nowhere
   // else), kStale (the layout changed meanwhile), kTimeout, kNoSpace, kCorrupt, kIo.
@@ -64,6 +67,11 @@ class BlockRepair {
     std::vector<NodeId> others;
     Report report;
   };
+  struct Verified {  // of the partition's blocks here
+    uint32_t epoch = 0;
+    std::optional<BlockId> last;
+    bool whole = false;
+  };
   struct Wanted {
     BlockId id;
     uint64_t bytes = 0;
@@ -84,6 +92,9 @@ class BlockRepair {
   Task<Status> settle_repairs(PartitionId partition, std::vector<BlockKey> waiting);
   Task<Status> check_rows(Job& job, size_t silent);
   Task<Status> look_everywhere(Job& job, std::vector<Wanted> wanted, size_t silent);
+  // hand_over.cpp
+  bool will_be_alone(PartitionId partition) const;
+  Task<Status> verify_own(const Job& job);
   Task<Status> hand_over(PartitionId partition, std::vector<BlockId> ids,
                          std::vector<NodeId> replicas, TimePoint deadline);
 
@@ -92,6 +103,7 @@ class BlockRepair {
   const Topology& topology_;
   BlockService& blocks_;
   Pace pace_;
+  std::map<PartitionId, Verified> verified_;
   size_t in_flight_ = 0;
   Event freed_;
   Progress progress_;

@@ -58,12 +58,15 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
 
 World::~World() = default;
 
-// As soon as any node has adopted it, the victim may get blocks that nobody else gets.
+// As soon as any node has adopted it, the victim may get blocks that nobody else gets; and while it
+// is on its way there it looks at what it has once, and then the others let go of theirs.
 void World::adopted(const LayoutState& state) {
   if (state.epoch < epoch_) return;
   epoch_ = state.epoch;
-  const std::vector<Member>& members = state.current.members;
-  only_victim_ = members.size() == 1 && machine_of(members[0].id) == knobs.victim;
+  auto only = [this](const Layout& layout) {
+    return layout.members.size() == 1 && machine_of(layout.members[0].id) == knobs.victim;
+  };
+  only_victim_ = only(state.current) || (state.next && only(*state.next));
   if (only_victim_) nodes[knobs.victim]->host.disk.faults.misdirect_writes = 0;
 }
 

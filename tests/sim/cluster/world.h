@@ -56,8 +56,9 @@ class World {
   // Not more than half of the members can talk to this one.
   bool cut_off(const Incarnation& at) const;
 
-  // What the victim has may be had nowhere else: it is the only member, and what is written to it
-  // goes to no other disk. Then its disk must not go bad: no store could have that back.
+  // What the victim has may be had nowhere else: it is the only member, or about to be, and what
+  // is written to it goes to no other disk. Then its disk must not go bad: no store could have that
+  // back.
   bool only_victim() const { return only_victim_; }
 
   // A client saw this object at `key`; its metadata names write `id`.

@@ -229,6 +229,45 @@ TEST_CASE("block repair: a node that left gives up its blocks only when all repl
   }
 }
 
+TEST_CASE("block repair: who is to be alone finds its bad copies before the others let go") {
+  RepairCluster c(11);
+  c.adopt(c.state(2, {0, 1}));
+  c.fill();
+  SimDisk& disk = c.nodes[0].node.host.disk;
+  size_t flips = 0;
+  for (const std::string& p : disk.paths())
+    for (uint64_t at = 10000; p.ends_with(".seg") && at < 400000; at += 60000, ++flips)
+      disk.flip_bit(p, at, 2);
+  REQUIRE(flips > 0);
+  // Two copies stay: the scrub may take its time.
+  c.adopt(c.state(3, {0, 1}, {0, 2}));
+  REQUIRE(c.catch_up(0));
+  EXPECT(c.nodes[0].node.store->quarantined() == 0);
+
+  c.adopt(c.state(4, {0, 1}, {0}));
+  disk.faults.fail_reads = 1;
+  EXPECT(c.catch_up(0).is(ErrorCode::kIo));  // nobody knows whether it is good
+  disk.faults.latency_min = disk.faults.latency_max = std::chrono::milliseconds(10);
+  const Duration little = std::chrono::milliseconds(500);
+  EXPECT(c.catch_up(0, little).is(ErrorCode::kTimeout));
+  bool done = false;
+  for (int calls = 0; !done && calls < 50; ++calls)  // each goes on where the last one was
+    done = c.loop.run(c.repair->catch_up(kHome, c.loop.after(little))).has_value();
+  EXPECT(done);
+  EXPECT(c.nodes[0].node.store->quarantined() >= 5);
+  EXPECT(c.held(0) == kBlocks);
+  c.adopt(c.state(5, {0}));
+  REQUIRE(c.purge(1));
+  REQUIRE(c.purge(2));
+  c.nodes[1].stop();
+  c.nodes[2].stop();
+  for (uint32_t i = 0; i < kBlocks; ++i) {
+    auto got = c.get(0, block(1, i), kSize);
+    REQUIRE(got);
+    EXPECT(got->view() == BlockNode::payload(block(1, i), kSize));
+  }
+}
+
 TEST_CASE("block repair: debts to nodes that left vanish, debts of nodes that left are paid") {
   RepairCluster c(8, 4);
   c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
