@@ -36,7 +36,7 @@ Task<Result<Blob>> BlockService::get(PartitionId home, BlockId id, uint32_t offs
   message.id = id;
   message.offset = offset;
   message.size = size;
-  bool damaged = !local.is(ErrorCode::kNotFound);
+  bool damaged = !local.is(ErrorCode::kNotFound) || awaits_repair(key);
   Result<Blob> read = co_await read_elsewhere(home, std::move(message), ours, deadline);
   if (read.is(ErrorCode::kNotFound) && damaged)  // it was stored: that is not 'not found'
     co_return fail(ErrorCode::kUnavailable, "the only copy of a block is damaged");

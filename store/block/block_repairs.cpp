@@ -34,6 +34,11 @@ void BlockService::wanted(const BlockKey& key) {
   repairs_fresh_ = true;
 }
 
+bool BlockService::awaits_repair(const BlockKey& key) const {
+  auto row = kv_.get(row_of(key));
+  return !row || row->has_value();  // of what cannot be read nobody says that it is not there
+}
+
 Result<std::vector<BlockKey>> BlockService::waiting_repairs(PartitionId home) {
   std::vector<BlockKey> keys;
   std::string begin = block_row_prefix(TableId::kBlockRepairs, home);

@@ -304,17 +304,21 @@ Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
       co_return reply;
     }
     case BlockMessageKind::kGet: {
-      CO_TRY(SegmentStore::Stored stored,
-             co_await segments_.get(key, message.offset, message.size));
+      auto read = co_await segments_.get(key, message.offset, message.size);
+      if (read.is(ErrorCode::kNotFound) && awaits_repair(key))
+        co_return fail(ErrorCode::kCorrupt, "the copy here is damaged");
+      CO_TRY(SegmentStore::Stored stored, std::move(read));
       Writer(reply.head).u32(crc32c(stored.bytes.view()));
       reply.body = std::move(stored.bytes);
       co_return reply;
     }
     case BlockMessageKind::kHas:
-      // A refused version is as good as there: it must not be sent.
+      // A refused version is as good as there: it must not be sent. Where nobody can tell whether
+      // it was refused, whoever asks may give up its copy because of the answer.
       for (const BlockId& id : message.ids) {
         BlockKey one{message.home, id};
-        reply.head += segments_.has(one) || segments_.refused(id.version) ? '1' : '0';
+        const bool refused = segments_.may_be_named(id.version).is(ErrorCode::kStale);
+        reply.head += segments_.has(one) || refused ? '1' : '0';
       }
       co_return reply;
     case BlockMessageKind::kFetch: {

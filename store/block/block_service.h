@@ -121,6 +121,8 @@ class BlockService : public Blocks, public PeerHandler {
   Task<Result<Blob>> read_elsewhere(PartitionId home, BlockMessage message, bool ours,
                                     TimePoint deadline);
   // block_repairs.cpp
+  // The copy that was here is damaged, or it should be here and is not.
+  bool awaits_repair(const BlockKey& key) const;
   Task<void> repair_loop();
   Task<Status> repair_round();
   Task<void> repair_one(BlockKey key, Semaphore& slots);

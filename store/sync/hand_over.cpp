@@ -90,8 +90,9 @@ Task<Status> BlockRepair::hand_over(PartitionId partition, std::vector<BlockId> 
         co_return fail(ErrorCode::kUnavailable, "there was more to hand over than time allowed");
       BlockKey key{partition, ids[i]};
       Status brought = co_await blocks_.bring(key, node);
-      bool gone = brought.is(ErrorCode::kNotFound) || brought.is(ErrorCode::kCorrupt);
-      if (!brought && !gone)
+      // Dropped here meanwhile, or found bad and set aside: there is nothing to hand over any more.
+      // That the other one answered 'corrupt' says nothing of the copy here.
+      if (!brought && blocks_.segments().has(key))
         co_return fail(ErrorCode::kUnavailable,
                        "a replica does not take a block: " + brought.error().message);
     }

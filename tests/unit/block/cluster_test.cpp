@@ -183,4 +183,7 @@ TEST_CASE("blocks: damage everywhere is an error, never 'not found'") {
     for (const std::string& p : m.node.host.disk.paths())
       if (p.ends_with(".seg")) m.node.host.disk.flip_bit(p, 5000, 3);
   EXPECT(c.get(0, block(1, 0)).is(ErrorCode::kUnavailable));
+  EXPECT(c.get(0, block(1, 0)).is(ErrorCode::kUnavailable));  // every copy is set aside by now
+  c.loop.run_for(seconds(60));
+  for (size_t at : {0, 1, 2}) EXPECT(c.get(at, block(1, 0)).is(ErrorCode::kUnavailable));
 }

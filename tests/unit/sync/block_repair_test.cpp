@@ -2,6 +2,7 @@
 #include "store/sync/block_repair.h"
 
 #include "proto/rows.pb.h"
+#include "store/meta/refused.h"
 #include "store/objects/keys.h"
 #include "store/register/entry.h"
 #include "tests/unit/block/block_cluster.h"
@@ -266,6 +267,27 @@ TEST_CASE("block repair: who is to be alone finds its bad copies before the othe
     REQUIRE(got);
     EXPECT(got->view() == BlockNode::payload(block(1, i), kSize));
   }
+}
+
+TEST_CASE("block repair: what a replica cannot take is kept by the node that left") {
+  RepairCluster c(12);
+  c.fill();
+  std::vector<BlockKey> all;
+  for (uint32_t i = 0; i < kBlocks; ++i) all.push_back({kHome, block(1, i)});
+  REQUIRE(c.loop.run(c.nodes[1].node.store->forget(all)));
+  // Whether the version was reclaimed there is not known: its row cannot be read.
+  const std::string refused = refused_store_key(all[0].id.version);
+  MemoryRows& rows = c.nodes[1].node.rows;
+  rows.rows[refused] = "";
+  rows.damaged.insert(refused);
+  c.adopt(c.state(3, {1, 2}));
+  EXPECT(c.purge(0).is(ErrorCode::kUnavailable));
+  EXPECT(c.held(0) == kBlocks);
+  rows.damaged.erase(refused);
+  rows.rows.erase(refused);
+  REQUIRE(c.purge(0));
+  EXPECT(c.held(0) == 0);
+  EXPECT(c.held(1) == kBlocks);
 }
 
 TEST_CASE("block repair: debts to nodes that left vanish, debts of nodes that left are paid") {
