@@ -3,7 +3,7 @@
 Every node's `eth0` is a port of one bridge, which has a namespace of its own, so that no firewall of this machine meddles; one more
 port of it is an interface of the root namespace, where clients are. A link is cut by giving the sender a wrong hardware address of the
 other node: frames leave and no one takes them, without any error, as on a dead link. It needs nothing but iproute2, and each
-direction is cut by itself.
+direction is cut by itself. A link of a given speed is a token bucket at both ends of a node's cable.
 """
 import fcntl
 import hashlib
@@ -17,6 +17,12 @@ NETWORKS = [f"198.{second}.{third}" for second in (18, 19) for third in range(25
 LOCK = "/run/covey-netns.lock"
 
 
+# Of a throttled link: what may leave at once (a segment as the kernel hands it over must fit), and how long what waits may wait,
+# about what the buffers of a small switch hold.
+BURST = "128kb"
+QUEUE = "10ms"
+
+
 class NetnsError(Exception):
     pass
 
@@ -26,6 +32,12 @@ def ip(*args, check=True):
     if check and done.returncode != 0:
         raise NetnsError(f"ip {' '.join(args)}: {done.stderr.strip()}")
     return done.stdout
+
+
+def tc(*args):
+    done = subprocess.run(["tc", *args], text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise NetnsError(f"tc {' '.join(args)}: {done.stderr.strip()}")
 
 
 def missing():
@@ -114,6 +126,13 @@ class Netns:
         ip("link", "del", self.outside, check=False)
         for name in self.present():
             ip("netns", "del", name)
+
+    def throttle(self, nodes, mbit):
+        """Each node's link carries MBIT million bits a second in each direction from now on."""
+        for k in nodes:
+            for namespace, device in ((self.name(k), "eth0"), (self.hub, f"node{k}")):
+                tc("-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{mbit}mbit",
+                   "burst", BURST, "latency", QUEUE)
 
     def cut(self, sender, receiver):
         """Packets from SENDER to RECEIVER are lost until heal()."""

@@ -50,6 +50,7 @@ Task<Status> Storage::open(std::function<void(const Error&)> fatal) {
   SegmentOptions segments;
   segments.dirs = config_.data_dirs;
   segments.segment_bytes = tuning_.segment_bytes;
+  segments.align_from_bytes = tuning_.align_from_bytes;
   segments.fatal = std::move(fatal);
   segments_ = std::make_unique<SegmentStore>(std::move(segments), runtime_, kv_);
   blocks_ =

@@ -32,6 +32,7 @@ Task<Result<uint64_t>> count_start(Kv& kv);
 // What no operator sets, but a simulation does, to see in minutes what takes days.
 struct StorageTuning {
   uint64_t segment_bytes = kSegmentBytes;
+  size_t align_from_bytes = kDirectBytesMin;
   Duration reclaim_pause = ReclaimSettings().pause;
   ResyncSettings resync;
 };

@@ -19,6 +19,12 @@
 
 namespace covey {
 
+// A write of at least so many bytes, at an offset and of a size that are multiples of kDirectAlign,
+// may pass the page cache by: copying into fresh pages and writing them back costs more CPU time
+// than all else that is done to a block.
+inline constexpr size_t kDirectAlign = 4096;
+inline constexpr size_t kDirectBytesMin = 128 * 1024;
+
 class File {
  public:
   // Closes the file. REQUIRES: no operation on it is under way.
@@ -29,6 +35,9 @@ class File {
   // The same on the calling thread, for small reads that are probably cached (a thread hop costs
   // more).
   virtual Result<Blob> read_now(uint64_t offset, size_t size_bytes) = 0;
+  // As read(), of what nobody is likely to read again soon: it takes no room in the page cache from
+  // what is, and comes from the disk itself where that is possible.
+  virtual Task<Result<Blob>> read_once(uint64_t offset, size_t size_bytes) = 0;
   // Writes the pieces one after the other at `offset`. Errors: kIo, kNoSpace (some of it may have
   // been written).
   virtual Task<Status> write(uint64_t offset, std::vector<Blob> pieces) = 0;
@@ -57,7 +66,7 @@ class Disk {
   // Errors: kNotFound, kAlreadyExists, kIo, kNoSpace.
   virtual Task<Result<std::unique_ptr<File>>> open(std::string path, Open mode) = 0;
   virtual Task<Status> rename(std::string from, std::string to) = 0;
-  virtual Task<Status> remove(std::string path) = 0;    // kNotFound if it is not there
+  virtual Task<Status> remove(std::string path) = 0;  // kNotFound if it is not there
   // With its parents, durably; fine if it exists.
   virtual Task<Status> make_dir(std::string path) = 0;
   virtual Task<Status> sync_dir(std::string path) = 0;

@@ -90,7 +90,8 @@ Result<DiskSpace> space_blocking(const std::string& path) {
 }  // namespace
 
 Task<Result<std::unique_ptr<File>>> OsDisk::open(std::string path, Open mode) {
-  co_return co_await io_.run([this, &path, mode] { return OsFile::open(io_, path, mode); });
+  co_return co_await io_.run(
+      [this, &path, mode] { return OsFile::open(io_, path, mode, direct_from_bytes_); });
 }
 
 Task<Status> OsDisk::rename(std::string from, std::string to) {

@@ -13,7 +13,9 @@ namespace covey {
 
 class OsDisk final : public Disk {
  public:
-  explicit OsDisk(Pool& io) : io_(io) {}
+  // Aligned writes of at least `direct_from_bytes` go past the page cache.
+  explicit OsDisk(Pool& io, size_t direct_from_bytes = kDirectBytesMin)
+      : io_(io), direct_from_bytes_(direct_from_bytes) {}
 
   Task<Result<std::unique_ptr<File>>> open(std::string path, Open mode) override;
   Task<Status> rename(std::string from, std::string to) override;
@@ -25,6 +27,7 @@ class OsDisk final : public Disk {
 
  private:
   Pool& io_;
+  const size_t direct_from_bytes_;
 };
 
 }  // namespace covey

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+
+#include "base/core/check.h"
 
 namespace covey {
 
@@ -24,6 +27,7 @@ size_t read_cached(int fd, char* into, size_t size_bytes, uint64_t offset) {
 }
 
 constexpr size_t kPiecesPerCall = IOV_MAX;
+constexpr size_t kDirectBytesPerCall = 1024 * 1024;
 // Copying more at once would keep a loop from its other work for too long.
 constexpr size_t kReadInlineBytesMax = 512 * 1024;
 
@@ -38,6 +42,34 @@ std::vector<iovec> gather(const std::vector<Blob>& pieces, size_t first, size_t 
   return out;
 }
 
+uint64_t aligned_down(uint64_t n) { return n / kDirectAlign * kDirectAlign; }
+uint64_t aligned_up(uint64_t n) { return aligned_down(n + kDirectAlign - 1); }
+
+// Memory as O_DIRECT wants it.
+std::shared_ptr<char> aligned_buffer(size_t size_bytes) {
+  void* memory = aligned_alloc(kDirectAlign, size_bytes);
+  CHECK(memory != nullptr);
+  return {static_cast<char*>(memory), free};
+}
+
+// Hands out the bytes of pieces one after the other.
+class PieceReader {
+ public:
+  explicit PieceReader(const std::vector<Blob>& pieces) : pieces_(pieces) {}
+  void copy(char* into, size_t size_bytes) {
+    while (size_bytes > 0) {
+      size_t part = std::min(size_bytes, pieces_[piece_].size() - at_);
+      memcpy(into, pieces_[piece_].data() + at_, part);
+      into += part, size_bytes -= part, at_ += part;
+      if (at_ == pieces_[piece_].size()) ++piece_, at_ = 0;
+    }
+  }
+
+ private:
+  const std::vector<Blob>& pieces_;
+  size_t piece_ = 0, at_ = 0;
+};
+
 }  // namespace
 
 Error disk_error(const char* verb, const std::string& path, int error_number) {
@@ -51,7 +83,8 @@ Error disk_error(const char* verb, const std::string& path, int error_number) {
           {}};
 }
 
-Result<std::unique_ptr<File>> OsFile::open(Pool& io, std::string path, Disk::Open mode) {
+Result<std::unique_ptr<File>> OsFile::open(Pool& io, std::string path, Disk::Open mode,
+                                           size_t direct_from_bytes) {
   int flags = O_CLOEXEC | (mode == Disk::Open::kRead ? O_RDONLY : O_RDWR);
   if (mode == Disk::Open::kCreate) flags |= O_CREAT | O_EXCL;
   int fd;
@@ -66,10 +99,23 @@ Result<std::unique_ptr<File>> OsFile::open(Pool& io, std::string path, Disk::Ope
     return tl::unexpected(disk_error("open", path, error_number));
   }
   return std::unique_ptr<File>(
-      new OsFile(io, std::move(path), fd, static_cast<uint64_t>(info.st_size)));
+      new OsFile(io, std::move(path), fd, static_cast<uint64_t>(info.st_size), direct_from_bytes));
 }
 
-OsFile::~OsFile() { close(fd_); }
+OsFile::~OsFile() {
+  close(fd_);
+  if (direct_fd_ >= 0) close(direct_fd_);
+}
+
+int OsFile::direct() {
+  // By descriptor: the file may have been renamed since.
+  std::call_once(direct_opened_, [this] {
+    int access = fcntl(fd_, F_GETFL) & O_ACCMODE;
+    direct_fd_ =
+        ::open(fmt::format("/proc/self/fd/{}", fd_).c_str(), access | O_DIRECT | O_CLOEXEC);
+  });
+  return direct_refused_.load() ? -1 : direct_fd_;
+}
 
 size_t OsFile::available(uint64_t offset, size_t size_bytes) const {
   uint64_t end = size();
@@ -111,6 +157,33 @@ Task<Result<Blob>> OsFile::read(uint64_t offset, size_t size_bytes) {
   co_return co_await io_.run(std::move(rest));
 }
 
+Task<Result<Blob>> OsFile::read_once(uint64_t offset, size_t size_bytes) {
+  size_bytes = available(offset, size_bytes);
+  auto all = [this, offset, size_bytes] { return read_direct(offset, size_bytes); };
+  co_return co_await io_.run(std::move(all));
+}
+
+Result<Blob> OsFile::read_direct(uint64_t offset, size_t size_bytes) {
+  int fd = direct();
+  if (fd < 0 || size_bytes == 0) return read_now(offset, size_bytes);
+  uint64_t begin = aligned_down(offset);
+  size_t whole = static_cast<size_t>(aligned_up(offset + size_bytes) - begin);
+  size_t wanted = static_cast<size_t>(offset + size_bytes - begin), got = 0;
+  std::shared_ptr<char> buffer = aligned_buffer(whole);
+  while (got < wanted) {
+    ssize_t n = pread(fd, buffer.get() + got, whole - got, static_cast<off_t>(begin + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno != EINVAL) return tl::unexpected(disk_error("read", path_, errno));
+    if (n < 0) direct_refused_.store(true);
+    if (n <= 0) break;
+    got += static_cast<size_t>(n);
+    if (got % kDirectAlign != 0) break;  // the file's end, or a call cut short
+  }
+  if (got < wanted) return read_now(offset, size_bytes);
+  const char* bytes = buffer.get() + (offset - begin);
+  return Blob(std::move(buffer), std::string_view(bytes, size_bytes));
+}
+
 Task<Status> OsFile::write(uint64_t offset, std::vector<Blob> pieces) {
   co_return co_await io_.run([this, offset, &pieces] { return write_blocking(offset, pieces); });
 }
@@ -135,6 +208,47 @@ Task<Status> OsFile::truncate(uint64_t size_bytes) {
 }
 
 Status OsFile::write_blocking(uint64_t offset, const std::vector<Blob>& pieces) {
+  size_t total = 0;
+  for (const Blob& piece : pieces) total += piece.size();
+  bool aligned = offset % kDirectAlign == 0 && total % kDirectAlign == 0;
+  if (aligned && total >= direct_from_bytes_) {
+    auto written = write_direct(offset, pieces);
+    if (written) return std::move(*written);
+  }
+  return write_cached(offset, pieces);
+}
+
+std::optional<Status> OsFile::write_direct(uint64_t offset, const std::vector<Blob>& pieces) {
+  int fd = direct();
+  if (fd < 0) return std::nullopt;
+  size_t left = 0;
+  for (const Blob& piece : pieces) left += piece.size();
+  std::shared_ptr<char> buffer = aligned_buffer(std::min(left, kDirectBytesPerCall));
+  PieceReader source(pieces);
+  while (left > 0) {
+    size_t part = std::min(left, kDirectBytesPerCall);
+    source.copy(buffer.get(), part);
+    for (size_t done = 0; done < part;) {
+      ssize_t n = pwrite(fd, buffer.get() + done, part - done, static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && errno == EINVAL) {
+        direct_refused_.store(true);
+        return std::nullopt;
+      }
+      if (n < 0) return tl::unexpected(disk_error("write", path_, errno));
+      // After a call cut short the rest begins where it may; some bytes are written twice.
+      size_t end = done + static_cast<size_t>(n);
+      if (end < part) end = static_cast<size_t>(aligned_down(end));
+      if (end == done) return std::nullopt;
+      done = end;
+    }
+    offset += part, left -= part;
+  }
+  grow_to(offset);
+  return Status();
+}
+
+Status OsFile::write_cached(uint64_t offset, const std::vector<Blob>& pieces) {
   size_t first = 0, skip = 0;
   while (first < pieces.size()) {
     if (skip == pieces[first].size()) {

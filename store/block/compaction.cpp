@@ -71,11 +71,11 @@ Task<Status> SegmentStore::move_live(uint64_t segment, File& file) {
     BlockKey key{head->home, head->id};
     CO_TRY(std::optional<Place> place, find(key));
     if (!place || place->segment != segment || place->start != start) continue;
-    auto stored = co_await get(key, 0, head->payload_bytes);
-    if (stored.is(ErrorCode::kCorrupt)) continue;  // set aside; a peer's copy comes instead
-    CO_TRY(Stored live, std::move(stored));
+    auto record = co_await read_record(key);
+    if (record.is(ErrorCode::kCorrupt)) continue;  // set aside; a peer's copy comes instead
+    CO_TRY(auto live, std::move(record));
     // put() would find the block there already: write it as a new record.
-    Pending pending{key, head->owner, std::move(live.bytes), {}, true, {}, {}};
+    Pending pending{key, head->owner, std::move(live.second), {}, true, {}, {}};
     Status moved = co_await append(pending);
     if (moved.is(ErrorCode::kStale)) continue;  // dropped meanwhile
     CO_TRY_STATUS(std::move(moved));

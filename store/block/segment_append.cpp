@@ -10,6 +10,11 @@ namespace {
 
 constexpr size_t kGroupBytesMax = 16 * kMiB;
 constexpr size_t kWaitingMax = 1024;
+
+uint64_t aligned(uint64_t position) {
+  return (position + kDirectAlign - 1) / kDirectAlign * kDirectAlign;
+}
+
 // After the disk was found full puts are refused at once for so long.
 constexpr Duration kFullFor = std::chrono::seconds(1);
 
@@ -56,7 +61,7 @@ Task<void> SegmentStore::write_groups() {
 }
 
 // One contiguous write and one sync for the records of a group that fit into the active segment;
-// the rest go to the next.
+// the rest go to the next. A large one is aligned, so that the disk can take it directly.
 Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
   size_t next = 0;
   while (next < group.size()) {
@@ -70,7 +75,12 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
       }
       co_return;
     }
-    uint64_t begin = segments_.at(active_).end, end = begin;
+    size_t bytes = 0;
+    for (size_t i = next; i < group.size(); ++i) bytes += group[i]->payload.size();
+    bool large = bytes >= options_.align_from_bytes;
+    uint64_t begin = segments_.at(active_).end;
+    if (large) begin = aligned(begin);
+    uint64_t end = begin;
     std::vector<Blob> pieces;
     std::vector<Place> places;
     size_t first = next;
@@ -86,6 +96,10 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
       pieces.push_back(p.payload);
       if (padding > 0) pieces.push_back(Blob::own(std::string(padding, '\0')));
       end = head.end_of(end);
+    }
+    if (large && end != aligned(end)) {
+      pieces.push_back(Blob::own(std::string(aligned(end) - end, '\0')));
+      end = aligned(end);
     }
     std::shared_ptr<File> file = active_file_;
     Status written;
@@ -145,7 +159,7 @@ void SegmentStore::disk_failed(const Error& error) {
 Task<Status> SegmentStore::ready_segment(size_t payload_bytes, bool move) {
   if (!move && runtime_.clock.now() < full_until_)
     co_return fail(ErrorCode::kNoSpace, "the data directories are full: delete or add space");
-  size_t needed = kRecordHeadBytesMax + payload_bytes + kRecordAlign;
+  size_t needed = kDirectAlign + kRecordHeadBytesMax + payload_bytes + kRecordAlign;
   bool fits = active_ && segments_.at(active_).end + needed <= options_.segment_bytes;
   Status ready;
   if (!fits) {

@@ -22,14 +22,20 @@ Task<Result<SegmentStore::Stored>> SegmentStore::get(BlockKey key, uint32_t offs
       co_return fail(ErrorCode::kInvalid, "beyond the block's end");
     Result<Blob> bytes = co_await read_at(*place, offset, size);
     if (bytes) co_return Stored{std::move(*bytes), place->payload_bytes};
-    CO_TRY(std::optional<Place> now, find(key));
-    if (!now) co_return fail(ErrorCode::kNotFound, "no such block here");
-    if (*now != *place && tries < kMovesMax) continue;
-    // It could not be read: it may well be good, and the others' copies may fail as this one did.
-    if (!bytes.is(ErrorCode::kCorrupt)) co_return tl::unexpected<Error>(std::move(bytes).error());
-    CO_TRY_STATUS(set_aside(key, *place, bytes.error()));
-    co_return fail(ErrorCode::kCorrupt, bytes.error().message);
+    CO_TRY_STATUS(unreadable(key, *place, tries, std::move(bytes).error()));
   }
+}
+
+// Success: it stood elsewhere meanwhile, and is looked for again; else why it is not to be had.
+Status SegmentStore::unreadable(const BlockKey& key, const Place& place, int tries, Error error) {
+  TRY(std::optional<Place> now, find(key));
+  if (!now) return fail(ErrorCode::kNotFound, "no such block here");
+  if (*now != place && tries < kMovesMax) return {};
+  // It could not be read: it may well be good, and the others' copies may fail as this one did.
+  if (error.code == ErrorCode::kCorrupt) {
+    TRY_STATUS(set_aside(key, place, error));
+  }
+  return tl::unexpected(std::move(error));
 }
 
 // Never served, never asked again; a peer's copy takes its place.
@@ -99,40 +105,43 @@ Task<Result<Blob>> SegmentStore::read_at(Place place, uint32_t offset, uint32_t 
   co_return data.slice(offset - first_chunk * kChunkBytes, size);
 }
 
-Task<Result<RecordHead>> SegmentStore::head_at(File& file, const Place& place) {
-  CO_TRY(Blob bytes, file.read_now(place.start, place.head_bytes));
-  auto head = decode_record_head(bytes.view(), place.segment);
-  if (!head) co_return fail(ErrorCode::kCorrupt, "a record's head is bad");
-  co_return std::move(*head);
-}
-
 Task<Result<RecordHead>> SegmentStore::head_of(BlockKey key) {
   CO_TRY(std::optional<Place> place, find(key));
   if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
   CO_TRY(std::shared_ptr<File> file, co_await this->file(place->segment));
-  co_return co_await head_at(*file, *place);
+  CO_TRY(Blob bytes, file->read_now(place->start, place->head_bytes));
+  auto head = decode_record_head(bytes.view(), place->segment);
+  if (!head) co_return fail(ErrorCode::kCorrupt, "a record's head is bad");
+  co_return std::move(*head);
+}
+
+Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::record_at(Place place, BlockKey key) {
+  auto opened = co_await this->file(place.segment);
+  if (opened.is(ErrorCode::kIo)) co_return tl::unexpected<Error>(std::move(opened).error());
+  if (!opened) co_return fail(ErrorCode::kCorrupt, "its segment is gone");
+  std::shared_ptr<File> file = std::move(*opened);
+  size_t whole = static_cast<size_t>(place.record_bytes());
+  CO_TRY(Blob bytes, co_await file->read_once(place.start, whole));
+  auto head = decode_record_head(bytes.view().substr(0, place.head_bytes), place.segment);
+  if (!head) co_return fail(ErrorCode::kCorrupt, "a record's head is bad");
+  if (head->id != key.id || head->home != key.home)
+    co_return fail(ErrorCode::kCorrupt, "another block's record");
+  Blob payload = bytes.slice(place.head_bytes);
+  if (bytes.size() != whole || payload.size() != head->payload_bytes)
+    co_return fail(ErrorCode::kCorrupt, "a block ends too early");
+  if (!SEEDED_BUG("block-crc-unchecked")) {
+    CO_TRY_STATUS(verify_chunks(head->chunk_crcs, 0, payload.view()));
+  }
+  co_return std::pair(std::move(*head), std::move(payload));
 }
 
 Task<Result<std::pair<RecordHead, Blob>>> SegmentStore::read_record(BlockKey key) {
   for (int tries = 0;; ++tries) {
     CO_TRY(std::optional<Place> place, find(key));
     if (!place) co_return fail(ErrorCode::kNotFound, "no such block here");
-    Result<RecordHead> head = fail(ErrorCode::kCorrupt, "its segment is gone");
-    auto file = co_await this->file(place->segment);
-    if (file) head = co_await head_at(**file, *place);
-    bool good = head && head->id == key.id && head->home == key.home;
-    if (good) {
-      CO_TRY(Stored stored, co_await get(key, 0, head->payload_bytes));
-      co_return std::pair(std::move(*head), std::move(stored.bytes));
-    }
-    CO_TRY(std::optional<Place> now, find(key));
-    if (!now) co_return fail(ErrorCode::kNotFound, "no such block here");
-    if (*now != *place && tries < kMovesMax) continue;
-    if (file.is(ErrorCode::kIo)) co_return tl::unexpected<Error>(std::move(file).error());
-    if (head.is(ErrorCode::kIo)) co_return tl::unexpected<Error>(std::move(head).error());
-    Error error{ErrorCode::kCorrupt, head ? "another block's record" : head.error().message, {}};
-    CO_TRY_STATUS(set_aside(key, *place, error));
-    co_return tl::unexpected<Error>(std::move(error));
+    auto record = co_await record_at(*place, key);
+    if (record) co_return std::move(*record);
+    CO_TRY_STATUS(unreadable(key, *place, tries, std::move(record).error()));
   }
 }
 

@@ -191,7 +191,8 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
       at += kRecordAlign;
       continue;
     }
-    if (in_hole) ++holes;
+    // A large write begins at the next multiple: what it skips is no hole.
+    if (in_hole && at - segments_.at(id).end >= kDirectAlign) ++holes;
     in_hole = false;
     Segment& segment = segments_.at(id);
     Place place{id, static_cast<uint32_t>(at), static_cast<uint32_t>(head->head_bytes()),

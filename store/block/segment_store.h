@@ -27,8 +27,10 @@
 namespace covey {
 
 struct SegmentOptions {
-  std::vector<std::string> dirs;  // data directories; segments stand in DIR/segments
-  uint64_t segment_bytes = kSegmentBytes;
+  std::vector<std::string> dirs;           // data directories; segments stand in DIR/segments
+  uint64_t segment_bytes = kSegmentBytes;  // a multiple of kDirectAlign
+  // What is written at once and has so many bytes begins and ends at multiples of kDirectAlign.
+  size_t align_from_bytes = kDirectBytesMin;
   // Called when the disk failed: nobody knows what is on it. main() ends the process.
   std::function<void(const Error&)> fatal;
 };
@@ -57,7 +59,7 @@ class SegmentStore {
   Task<Result<Stored>> get(BlockKey key, uint32_t offset, uint32_t size);
   // What the record says of the block. kNotFound, kCorrupt, kIo.
   Task<Result<RecordHead>> head_of(BlockKey key);
-  // The whole block with what its record says of it, all of it verified.
+  // The whole block with what its record says of it, all of it verified, past the page cache.
   Task<Result<std::pair<RecordHead, Blob>>> read_record(BlockKey key);
 
   // Forgets every block of the version and refuses later ones; durable when it completes.
@@ -150,9 +152,10 @@ class SegmentStore {
   Task<Status> scan(uint64_t segment, File& file, std::function<void(BlockKey)>& recovered);
   Task<Result<Blob>> read_at(Place place, uint32_t offset, uint32_t size);
   Task<Status> keep(WriteBatch batch);
+  Status unreadable(const BlockKey& key, const Place& place, int tries, Error error);
   Status set_aside(const BlockKey& key, const Place& place, const Error& error);
   Task<void> keep_for_inspection(BlockKey key, Place place);
-  Task<Result<RecordHead>> head_at(File& file, const Place& place);
+  Task<Result<std::pair<RecordHead, Blob>>> record_at(Place place, BlockKey key);
   uint64_t most_garbage() const;
   Task<Status> move_live(uint64_t segment, File& file);
   Task<Status> remove_segment(uint64_t segment);

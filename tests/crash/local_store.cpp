@@ -7,7 +7,10 @@
 namespace covey {
 
 LocalStore::LocalStore(std::string root, uint64_t seed)
-    : root_(std::move(root)), rng_(seed), pool_(loop_, rng_.split("pool")), disk_(pool_) {}
+    : root_(std::move(root)),
+      rng_(seed),
+      pool_(loop_, rng_.split("pool")),
+      disk_(pool_, kCrashDirectBytes) {}
 
 LocalStore::~LocalStore() { close(); }
 
@@ -32,6 +35,7 @@ Status LocalStore::open() {
   SegmentOptions segments;
   segments.dirs = {root_ + "/data"};
   segments.segment_bytes = kCrashSegmentBytes;
+  segments.align_from_bytes = kCrashDirectBytes;
   segments.fatal = note;
   segments_ = std::make_unique<SegmentStore>(std::move(segments), runtime, *kv_);
   // As BlockService does: nobody knows any more whether the other copies exist.

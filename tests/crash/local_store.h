@@ -19,6 +19,7 @@ namespace covey {
 // Small, so that a short load rotates, folds, seals and compacts.
 inline constexpr uint64_t kCrashJournalBytes = 32 * kKiB;
 inline constexpr uint64_t kCrashSegmentBytes = 64 * kKiB;
+inline constexpr size_t kCrashDirectBytes = 8 * kKiB;
 
 class LocalStore {
  public:

@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -91,6 +92,14 @@ SysCall call_on(Sys what, const char* function, const char* path, const void* ca
   return call;
 }
 
+// Also of a file that is opened again by its descriptor.
+std::string real_path(const char* path) {
+  char target[PATH_MAX];
+  bool descriptor = path && std::string_view(path).starts_with("/proc/self/fd/");
+  ssize_t n = descriptor ? readlink(path, target, sizeof target) : -1;
+  return n > 0 ? std::string(target, static_cast<size_t>(n)) : path ? path : "";
+}
+
 int open_watched(const char* path, int flags, mode_t mode, const void* caller) {
   REAL(open64);
   SysCall call = call_on(Sys::kOpen, "open", path, caller);
@@ -170,7 +179,8 @@ int open64(const char* path, int flags, ...) {
     mode = va_arg(rest, mode_t);
     va_end(rest);
   }
-  if (watched(path)) return open_watched(path, flags, mode, CALLER);
+  std::string real = real_path(path);
+  if (watched(real.c_str())) return open_watched(real.c_str(), flags, mode, CALLER);
   REAL(open64);
   return next(path, flags, mode);
 }
@@ -182,7 +192,8 @@ int open(const char* path, int flags, ...) {
     mode = va_arg(rest, mode_t);
     va_end(rest);
   }
-  if (watched(path)) return open_watched(path, flags, mode, CALLER);
+  std::string real = real_path(path);
+  if (watched(real.c_str())) return open_watched(real.c_str(), flags, mode, CALLER);
   REAL(open64);
   return next(path, flags, mode);
 }

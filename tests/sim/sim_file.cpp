@@ -26,6 +26,11 @@ Task<Result<Blob>> SimFile::read(uint64_t offset, size_t size_bytes) {
   co_return read_now(offset, size_bytes);
 }
 
+// There is no page cache here to pass by.
+Task<Result<Blob>> SimFile::read_once(uint64_t offset, size_t size_bytes) {
+  co_return co_await read(offset, size_bytes);
+}
+
 Task<Status> SimFile::write(uint64_t offset, std::vector<Blob> pieces) {
   if (!disk_.alive(epoch_)) co_return dead();
   std::string bytes;

@@ -17,6 +17,7 @@ class SimFile : public File {
 
   Task<Result<Blob>> read(uint64_t offset, size_t size_bytes) override;
   Result<Blob> read_now(uint64_t offset, size_t size_bytes) override;
+  Task<Result<Blob>> read_once(uint64_t offset, size_t size_bytes) override;
   Task<Status> write(uint64_t offset, std::vector<Blob> pieces) override;
   Task<Status> sync() override;
   Task<Status> write_sync(uint64_t offset, std::vector<Blob> pieces) override;

@@ -9,6 +9,7 @@ using namespace std::chrono_literals;
 
 constexpr uint64_t kSimCapacity = 100ull << 30;
 constexpr uint64_t kSimSegmentBytes = 4 * kMiB;
+constexpr size_t kSimAlignFromBytes = 16 * kKiB;
 constexpr size_t kFoldBytes = 32 * kKiB;
 
 }  // namespace
@@ -106,6 +107,7 @@ Task<Status> Incarnation::open_cluster() {
   cluster_ = std::make_unique<Cluster>(std::move(options), runtime_, *kv_, *peers_, *membership_);
   StorageTuning tuning;
   tuning.segment_bytes = kSimSegmentBytes;
+  tuning.align_from_bytes = kSimAlignFromBytes;
   tuning.reclaim_pause = node_.reclaim_pause;
   tuning.resync.every = node_.resync_every;
   storage_ = std::make_unique<Storage>(runtime_, node_.config, node_.secret, *kv_, *peers_,
