@@ -179,8 +179,8 @@ int open64(const char* path, int flags, ...) {
     mode = va_arg(rest, mode_t);
     va_end(rest);
   }
-  std::string real = real_path(path);
-  if (watched(real.c_str())) return open_watched(real.c_str(), flags, mode, CALLER);
+  std::string full = real_path(path);
+  if (watched(full.c_str())) return open_watched(full.c_str(), flags, mode, CALLER);
   REAL(open64);
   return next(path, flags, mode);
 }
@@ -192,8 +192,8 @@ int open(const char* path, int flags, ...) {
     mode = va_arg(rest, mode_t);
     va_end(rest);
   }
-  std::string real = real_path(path);
-  if (watched(real.c_str())) return open_watched(real.c_str(), flags, mode, CALLER);
+  std::string full = real_path(path);
+  if (watched(full.c_str())) return open_watched(full.c_str(), flags, mode, CALLER);
   REAL(open64);
   return next(path, flags, mode);
 }
