@@ -34,9 +34,9 @@ def ip(*args, check=True):
     return done.stdout
 
 
-def tc(*args):
+def tc(*args, check=True):
     done = subprocess.run(["tc", *args], text=True, capture_output=True, check=False)
-    if done.returncode != 0:
+    if check and done.returncode != 0:
         raise NetnsError(f"tc {' '.join(args)}: {done.stderr.strip()}")
 
 
@@ -128,11 +128,14 @@ class Netns:
             ip("netns", "del", name)
 
     def throttle(self, nodes, mbit):
-        """Each node's link carries MBIT million bits a second in each direction from now on."""
-        for k in nodes:
-            for namespace, device in ((self.name(k), "eth0"), (self.hub, f"node{k}")):
-                tc("-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{mbit}mbit",
-                   "burst", BURST, "latency", QUEUE)
+        """Each node's link carries MBIT million bits a second in each direction until heal()."""
+        for namespace, device in self.ends(nodes):
+            tc("-n", namespace, "qdisc", "replace", "dev", device, "root", "tbf", "rate", f"{mbit}mbit",
+               "burst", BURST, "latency", QUEUE)
+
+    def ends(self, nodes):
+        """Who sends what each node sends, and what it receives."""
+        return [end for k in nodes for end in ((self.name(k), "eth0"), (self.hub, f"node{k}"))]
 
     def cut(self, sender, receiver):
         """Packets from SENDER to RECEIVER are lost until heal()."""
@@ -142,6 +145,8 @@ class Netns:
     def heal(self, nodes):
         for k in nodes:
             ip("-n", self.name(k), "neigh", "flush", "dev", "eth0", "nud", "permanent")
+        for namespace, device in self.ends(nodes):
+            tc("-n", namespace, "qdisc", "del", "dev", device, "root", check=False)  # there may be none
 
     def cuts(self, nodes):
         """The pairs (sender, receiver) whose packets are lost."""

@@ -126,6 +126,22 @@ def test_one_node_is_cut_off(scene):
     scene.judge()
 
 
+def test_slow_links(scene):
+    """Every node's link carries 20 million bits a second: a body takes its time, and nobody is thought dead for it."""
+    mbit, body = 20, random.randbytes(8 << 20)
+    scene.cluster.tool("throttle", str(mbit))
+    client = scene.cluster.client(1, timeout=PATIENCE_S)
+    began = time.monotonic()
+    client.put_object(Bucket=scene.bucket, Key="large", Body=body)
+    took = time.monotonic() - began
+    assert took > len(body) * 8 / (mbit * 1e6), f"8 MiB came over a link of {mbit} Mbit/s in {took:.1f} s"
+    print(f"8 MiB stored in {took:.1f} s")
+    assert client.get_object(Bucket=scene.bucket, Key="large")["Body"].read() == body
+    scene.serves(scene.cluster.nodes, scene.clients.now())
+    assert all(node["state"] == "alive" for node in scene.cluster.status(2)["nodes"])
+    scene.judge()
+
+
 @pytest.mark.parametrize("senders, receivers", [([1], [2]), ([3], [1, 2, 4, 5]), ([1, 2, 4, 5], [3])],
                          ids=["one-link", "node-is-not-heard", "node-hears-nothing"])
 def test_one_way(scene, senders, receivers):
