@@ -1,6 +1,5 @@
 #include "store/sync/purge.h"
 
-#include <algorithm>
 #include <set>
 
 #include "proto/rows.pb.h"
@@ -26,10 +25,6 @@ constexpr TableId kTables[] = {TableId::kHeads,
                                TableId::kFences,
                                TableId::kAttachments,
                                TableId::kPartitions};
-
-bool holds(const std::vector<NodeId>& set, const NodeId& node) {
-  return std::find(set.begin(), set.end(), node) != set.end();
-}
 
 // Which attachments a joined row needs; the owner of each is a version.
 void add_owners(TableId table, const AvailableRow& row, std::set<VersionId>& owners) {
@@ -169,29 +164,6 @@ Result<bool> partition_is_empty(Kv& kv, PartitionId partition) {
     TRY_STATUS(rows->status());
   }
   return true;
-}
-
-std::vector<PartitionId> partitions_entered(const LayoutState* old, const LayoutState& chosen,
-                                            const NodeId& self) {
-  // A state shows at most two layouts, and each change raises the version by one. So it is known
-  // what this node was between the two states unless a whole layout lies there unseen.
-  bool unseen = true, same = false;
-  if (old) {
-    uint64_t known = old->next ? old->next->version : old->current.version;
-    unseen = chosen.current.version > known + 1;
-    same = chosen.current.version == old->current.version;
-  }
-  std::vector<PartitionId> entered;
-  for (PartitionId p = 0; p < chosen.current.partitions(); ++p) {
-    ReplicaSets now = replica_sets(chosen, p);
-    if (!holds(now.all(), self)) continue;
-    // A replica all along is one in the old state and, where that came to rule alone, in what is
-    // current now.
-    bool stayed =
-        !unseen && holds(replica_sets(*old, p).all(), self) && (same || holds(now.current, self));
-    if (!stayed) entered.push_back(p);
-  }
-  return entered;
 }
 
 }  // namespace covey

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <functional>
-#include <vector>
 
+#include "base/async/task.h"
+#include "base/core/ids.h"
 #include "base/core/result.h"
-#include "gossip/ring/layout.h"
 #include "store/meta/kv.h"
 
 namespace covey {
@@ -19,13 +19,5 @@ Task<Status> purge_partition(Kv& kv, PartitionId partition, std::function<bool()
 
 // Nothing of the partition is stored. Errors: kCorrupt, kIo.
 Result<bool> partition_is_empty(Kv& kv, PartitionId partition);
-
-// The partitions of which `self` is a replica under `chosen` but must start empty: it was none
-// under `old` (nullptr: it had no layout), or it missed a whole layout in between and may have left
-// and returned. What it holds of them counts for nothing under any epoch from `chosen` on: of what
-// was written under the epochs that it missed it has accepted nothing, and a quorum of the old set
-// that adopted joint without it brought everything older over.
-std::vector<PartitionId> partitions_entered(const LayoutState* old, const LayoutState& chosen,
-                                            const NodeId& self);
 
 }  // namespace covey

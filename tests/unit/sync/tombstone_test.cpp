@@ -121,33 +121,3 @@ TEST_CASE("purging forgets a partition and nothing else; what is entered starts 
   EXPECT_FALSE(*partition_is_empty(kv, 1));
   EXPECT_FALSE(c.has_attachment(0, "+x", "b"));
 }
-
-TEST_CASE("which partitions a node enters empty") {
-  SyncCluster c(5);
-  auto state = [&](uint32_t epoch, Layout current, std::optional<Layout> next = std::nullopt) {
-    LayoutState made;
-    made.epoch = epoch;
-    made.current = std::move(current);
-    made.next = std::move(next);
-    return made;
-  };
-  Layout a = c.layout(1, {0, 1, 2}), b = c.layout(2, {2, 3, 4}), d = c.layout(3, {0, 3, 4});
-  NodeId zero = c.nodes[0]->id, two = c.nodes[2]->id, three = c.nodes[3]->id;
-  auto enters = [](const LayoutState* old, const LayoutState& now, const NodeId& node) {
-    return partitions_entered(old, now, node).size() == kTestPartitions;
-  };
-  LayoutState first = state(1, a), joint = state(2, a, b), second = state(3, b),
-              joint2 = state(4, b, d), third = state(5, d);
-  EXPECT(enters(nullptr, first, zero));
-  EXPECT_FALSE(enters(&first, joint, zero));
-  EXPECT(enters(&first, joint, three));
-  EXPECT_FALSE(enters(&joint, second, three));
-  EXPECT_FALSE(enters(&first, second, two));  // joint was missed, yet it was a replica all along
-  EXPECT(enters(&first, second, three));
-  EXPECT_FALSE(enters(&joint, second, zero));  // it leaves
-  EXPECT(enters(&second, joint2, zero));       // and returns
-  EXPECT(enters(&first, joint2, zero));        // left and returned while it was away
-  EXPECT(enters(&joint, joint2, zero));
-  EXPECT_FALSE(enters(&joint, joint2, three));
-  EXPECT(enters(&first, third, zero));  // nobody can tell what it was in between
-}
