@@ -59,6 +59,7 @@ Task<void> Reclaimer::run(Scope& scope) {
     if (!done) log_debug("reclaiming: {}", to_string(done.error()));
     Status swept = co_await sweep_uploads();
     if (!swept) log_debug("sweeping uploads: {}", to_string(swept.error()));
+    manifest_ = {};
   }
 }
 
@@ -83,6 +84,7 @@ Task<Result<size_t>> Reclaimer::pass() {
   CO_TRY(std::vector<Garbage> found, old_garbage());
   uint64_t before = progress_.reclaimed;
   progress_.waiting = 0;
+  manifest_ = {};
   for (Garbage& garbage : found) {
     // One that cannot be judged now (no quorum, say) is met again in the next pass.
     Status settled = co_await settle(std::move(garbage));
@@ -241,16 +243,22 @@ Task<Result<Reclaimer::Verdict>> Reclaimer::judge_ended(RegisterKey upload_key,
 
 Task<Result<bool>> Reclaimer::named(Registers& from, PartitionId partition, rows::HeadRow head,
                                     std::string part_version) {
-  auto parts = co_await read_parts(from, partition, head, runtime_.clock.after(kStep));
-  // The object is gone and with it every part it used.
-  if (parts.is(ErrorCode::kNoSuchKey)) co_return true;
-  CO_TRY(std::vector<rows::ManifestPart> all, std::move(parts));
-  for (const auto& part : all) {
-    for (const auto& extent : part.extents()) {
-      if (extent.version() == part_version || extent.holder() == part_version) co_return true;
+  if (manifest_.of != head.version()) {  // what a version's manifest says never changes
+    auto parts = co_await read_parts(from, partition, head, runtime_.clock.after(kStep));
+    Manifest read;
+    read.of = head.version();
+    read.gone = parts.is(ErrorCode::kNoSuchKey);
+    if (!parts && !read.gone) co_return tl::unexpected<Error>(std::move(parts).error());
+    for (size_t i = 0; !read.gone && i < parts->size(); ++i) {
+      for (const auto& extent : (*parts)[i].extents()) {
+        read.names.insert(extent.version());
+        read.names.insert(extent.holder());
+      }
     }
+    manifest_ = std::move(read);
   }
-  co_return false;
+  // Where the object is gone every part it used is gone with it.
+  co_return manifest_.gone || manifest_.names.contains(part_version);
 }
 
 Task<Result<bool>> Reclaimer::referenced(PartitionId partition, VersionId owner) {

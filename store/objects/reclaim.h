@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,11 @@ class Reclaimer {
     std::string kv_key;
     rows::GarbageRow row;
   };
+  struct Manifest {
+    std::string of;  // the head's version; empty: none
+    bool gone = false;
+    std::set<std::string> names;  // versions
+  };
 
   Result<std::vector<Garbage>> old_garbage() const;
   Task<Result<Verdict>> judge_head(rows::GarbageRow garbage, rows::HeadRow head);
@@ -65,7 +71,7 @@ class Reclaimer {
   // What becomes of a part's data now that its upload has ended: kForget where an object has it.
   Task<Result<Verdict>> judge_ended(RegisterKey upload_key, rows::UploadRow upload,
                                     std::string part_version);
-  // Whether the manifest that `upload` became, or was to become, names the part.
+  // Whether the manifest that the upload became, or was to become, names the part.
   Task<Result<bool>> named(Registers& rows, PartitionId partition, rows::HeadRow head,
                            std::string part_version);
   // Where the rows of a garbage row's table are.
@@ -81,6 +87,7 @@ class Reclaimer {
   Blocks& blocks_;
   const GarbageClock& clock_;
   ReclaimSettings settings_;
+  Manifest manifest_;  // read last in this pass: mostly an upload's parts are judged in a row
   Progress progress_;
 };
 

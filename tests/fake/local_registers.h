@@ -88,6 +88,7 @@ class LocalRegisters : public Registers {
   }
   Task<Result<std::string>> read_attachment(PartitionId partition, VersionId owner,
                                             std::string suffix, TimePoint) override {
+    ++attachment_reads;
     auto it = attachments_.find({partition, owner, suffix});
     if (it == attachments_.end()) co_return fail(ErrorCode::kNotFound);
     co_return it->second;
@@ -106,6 +107,7 @@ class LocalRegisters : public Registers {
   }
 
   WriteBatch displaced;  // what on_replace added
+  uint64_t attachment_reads = 0;
 
  private:
   using Name = std::tuple<TableId, PartitionId, std::string>;

@@ -45,12 +45,14 @@ struct ReclaimFixture : ObjectsFixture {
   }
   ~ReclaimFixture() { loop.run(kv->close()); }
 
-  Result<ObjectInfo> complete() {
+  Result<ObjectInfo> complete(uint32_t parts = 1) {
     CompleteRequest request;
     request.bucket = "b", request.key = "k", request.upload = upload;
-    CompletePart part;
-    part.number = 1, part.etag = kEtag;
-    request.parts.push_back(part);
+    for (uint32_t number = 1; number <= parts; ++number) {
+      CompletePart part;
+      part.number = number, part.etag = kEtag;
+      request.parts.push_back(part);
+    }
     return loop.run(store->complete_upload(request, later()));
   }
   void copy_onto_itself() {
@@ -90,6 +92,28 @@ TEST_CASE_FIXTURE(ReclaimFixture, "parts of an upload that was aborted are given
   REQUIRE(loop.run(store->abort_upload("b", "k", upload, later())).has_value());
   run_reclaimer();
   EXPECT(blocks.blocks.empty());
+}
+
+TEST_CASE_FIXTURE(ReclaimFixture, "a manifest is not read for each part of its upload") {
+  constexpr uint32_t kParts = 6, kUsed = 4;
+  const std::string large = sample(5 * kMiB);
+  Bucket bucket = loop.run(store->bucket("b", later(), Freshness::kNow)).value();
+  KeySpace space{bucket.id, bucket.index_shards, 16};
+  WriteBatch batch;
+  blocks.blocks.clear();  // of the first part, which is uploaded again
+  for (uint32_t number = 1; number <= kParts; ++number) {
+    TextBody body(large, kEtag);
+    REQUIRE(loop.run(store->upload_part({"b", "k", upload, number}, body, later())).has_value());
+    batch.put(register_store_key(part_key(space, "k", upload, number)), "");
+  }
+  REQUIRE(loop.run(kv->write(std::move(batch))).has_value());
+  const size_t each = blocks.blocks.size() / kParts;
+  REQUIRE(complete(kUsed).has_value());
+  registers.attachment_reads = 0;
+  run_reclaimer();
+  EXPECT(registers.attachment_reads <= 2);  // for the rows, and for the part that was displaced
+  EXPECT(blocks.blocks.size() == each * kUsed);  // the others are given back
+  EXPECT(get("k").value() == large + large + large + large);
 }
 
 TEST_CASE_FIXTURE(ReclaimFixture, "an upload that was given up keeps what a copy of it claims") {
