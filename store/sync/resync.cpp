@@ -64,7 +64,8 @@ Task<void> Resync::run(Scope& scope) {
       ++running_;
       work_.spawn(worker());
     }
-    if (running_ == 0 && !left_.empty()) co_await purge_left();
+    const bool settled = runtime_.clock.now() - adopted_ >= settings_.purge_after;
+    if (settled && running_ == 0 && !left_.empty()) co_await purge_left();
     more = co_await scope.sleep(runtime_.clock, settings_.tick);
   }
   rows_.stop();
@@ -78,6 +79,7 @@ void Resync::follow_layout() {
   std::shared_ptr<const LayoutState> layout = topology_.layout();
   if (!layout || layout->epoch == epoch_) return;
   epoch_ = layout->epoch;
+  adopted_ = runtime_.clock.now();
   for (PartitionId p = 0; p < layout->current.partitions(); ++p) {
     if (replica_of(p)) {
       left_.erase(p);

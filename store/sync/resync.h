@@ -25,6 +25,9 @@ struct ResyncSettings {
   Duration retry = std::chrono::seconds(5);
   Duration work = std::chrono::seconds(120);  // on one partition, before another gets its turn
   size_t at_once = 2;                         // partitions
+  // After a layout, or a start. What a node gives up it lets go of earlier, and remembers
+  // (node/cluster/mover.h): this is for what nobody remembers, as after metadata was rebuilt.
+  Duration purge_after = std::chrono::seconds(60);
 };
 
 class Resync {
@@ -84,6 +87,7 @@ class Resync {
   const Topology& topology_;
   ResyncSettings settings_;
   uint32_t epoch_ = 0;
+  TimePoint adopted_;  // that epoch
   std::map<PartitionId, State> states_;
   std::set<PartitionId> left_;  // no replica of these any more
   std::set<NodeId> alive_;

@@ -112,3 +112,22 @@ TEST_CASE("rows that others spoke of are brought over without comparing everythi
   EXPECT(c.has_attachment(2, "+missed", "b"));
   EXPECT(c.nodes[2]->now->sync->totals().catch_ups == comparisons);
 }
+
+TEST_CASE("what a node left is not let go of while reads may still come under the layout before") {
+  Watched c;
+  c.put(0, "a", "+v");
+  c.loop.run_for(std::chrono::seconds(1));
+  c.watch(2);
+  c.loop.run_for(std::chrono::seconds(5));
+  LayoutState fresh = *c.state;
+  fresh.epoch = 3;
+  fresh.current = c.layout(2, {0, 1});
+  for (size_t i = 0; i < 3; ++i) c.adopt(i, fresh);
+  c.loop.run_for(std::chrono::seconds(30));
+  EXPECT(c.marks(2) == c.marks(0));
+  EXPECT(c.resync->progress().to_purge > 0);
+  c.loop.run_for(std::chrono::seconds(60));
+  EXPECT(c.marks(2).empty());
+  EXPECT_FALSE(c.has_attachment(2, "+v", "b"));
+  EXPECT(c.resync->progress().to_purge == 0);
+}
