@@ -20,7 +20,8 @@ constexpr Duration kIncomingWait = std::chrono::seconds(3);
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those behind are asked
-// A majority that writes slowly is waited for; whether it is one that answers at all is asked then.
+// A majority that writes slowly is waited for; whether it is one that answers at all is asked then,
+// and again and again: it may be cut off at any time, and the client hears of that within 5 s.
 constexpr Duration kDoubtAfter = std::chrono::milliseconds(3000);
 constexpr Duration kDoubtAnswer = std::chrono::milliseconds(1000);
 constexpr Duration kRound = std::chrono::seconds(5);
@@ -160,19 +161,18 @@ Task<Status> BlockService::await_quorum(ReplicaSets sets, BlockMessage message, 
   send(std::move(now), message, payload, deadline, delivery);
   TimePoint patience = runtime_.clock.after(kLaterAfter);
   TimePoint doubt = runtime_.clock.after(kDoubtAfter);
-  bool doubted = false;
   std::vector<NodeId> have;
   Error last{ErrorCode::kUnavailable, "no replica answered", {}};
   auto enough = [&] {
     return sets.quorum(have) || (SEEDED_BUG("block-one-copy") && !have.empty());
   };
   while (delivery->answered < delivery->sent.size() && !enough()) {
-    TimePoint until = later.empty() ? deadline : std::min(deadline, patience);
-    if (!doubted) until = std::min(until, doubt);
+    TimePoint until = std::min(deadline, later.empty() ? doubt : patience);
     if (delivery->any && hopeless(*delivery, have)) break;
     std::optional<Ack> ack = co_await delivery->acks.next_until(runtime_.clock, until);
-    if (!ack && later.empty() && !doubted && runtime_.clock.now() >= doubt) {
-      doubted = true;
+    TimePoint now_is = runtime_.clock.now();
+    if (!ack && later.empty() && now_is >= doubt && now_is < deadline) {
+      doubt = now_is + kDoubtAfter;  // from when they are asked: one may be cut off right after it
       bool answers = co_await quorum_answers(sets, have, message, delivery);
       if (answers) continue;
       last.message = "too few of its replicas answer";

@@ -45,7 +45,9 @@ class SimNetwork {
   Script script;
 
   // What `from` sends no longer reaches `to`.
-  void cut(const NodeId& from, const NodeId& to) { cut_.insert({from, to}); }
+  void cut(const NodeId& from, const NodeId& to) {
+    if (cut_.insert({from, to}).second) worsened_ = loop_.now();
+  }
   void cut_both(const NodeId& a, const NodeId& b) { cut(a, b), cut(b, a); }
   void heal() { cut_.clear(), clogged_.clear(), other_release_.clear(), ++improvements_; }
   // Whether the two can talk to each other.
@@ -54,12 +56,16 @@ class SimNetwork {
   }
   // `node` runs a release of another protocol: its peers' calls are refused, and they refuse its
   // (proto/protocol.h), while datagrams pass.
-  void run_other_release(const NodeId& node) { other_release_.insert(node); }
+  void run_other_release(const NodeId& node) {
+    if (other_release_.insert(node).second) worsened_ = loop_.now();
+  }
   bool same_release(const NodeId& a, const NodeId& b) const {
     return other_release_.contains(a) == other_release_.contains(b);
   }
   // Rises whenever somebody may be reached again who could not be.
   uint64_t improvements() const { return improvements_; }
+  // When somebody could last no longer be reached who could be before.
+  TimePoint worsened() const { return worsened_; }
   // What `from` sends to `to` from now on arrives after `until`, in any order.
   void clog(const NodeId& from, const NodeId& to, TimePoint until) { clogged_[{from, to}] = until; }
   // Hears of each message as it arrives (PeerService 0: a datagram).
@@ -109,6 +115,7 @@ class SimNetwork {
   SimLoop& loop_;
   SimRng rng_;
   uint64_t improvements_ = 0;
+  TimePoint worsened_;
   std::set<std::pair<NodeId, NodeId>> cut_;
   std::set<NodeId> other_release_;
   std::map<std::pair<NodeId, NodeId>, TimePoint> clogged_;
@@ -132,7 +139,9 @@ class SimPeers final : public Peers {
   void down() {
     dead_ = true;
     auto it = net_.nodes_.find(self_);
-    if (it != net_.nodes_.end() && it->second == this) net_.nodes_.erase(it);
+    if (it == net_.nodes_.end() || it->second != this) return;
+    net_.nodes_.erase(it);
+    net_.worsened_ = net_.loop().now();
   }
   Task<void> idle() { return scope_.join(); }
   size_t serving() const { return scope_.running(); }

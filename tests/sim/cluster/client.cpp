@@ -12,7 +12,9 @@ using Answer = KeyOp::Answer;
 constexpr Duration kDeadline = 10s;
 constexpr Duration kOverrun = 5s;  // beyond the deadline something hangs
 // Who is cut off says so within 5 s; by a clock that may be wrong, over a network that takes its
-// time.
+// time. A request takes one step after the other, each of 4 s at most, and a step only ends well
+// where a quorum answers: from when there is none for any partition (World::cut_off) it is only the
+// step under way that is waited for, or the first one.
 constexpr Duration kCutOffAnswer = 5s + 500ms;
 constexpr Duration kForBody = 60s;  // a body's blocks have deadlines of their own
 
@@ -93,19 +95,24 @@ KeyOp Client::begin(const At& at, Kind kind) {
   op.kind = kind;
   op.called_ns = world_.loop.now().ns;
   op.note = "c" + std::to_string(number_) + " n" + std::to_string(at->number());
-  if (world_.cut_off(*at)) op.cut_off = world_.net.improvements() + 1;
+  op.improvements = world_.net.improvements();
+  op.cut_off = world_.cut_off(*at);
   return op;
 }
 
-// Where nothing else is slow, and nobody came back meanwhile.
+// Where nothing else is slow, and nobody came back meanwhile: then it is cut off since it was
+// asked, or at the latest since somebody was last cut off from anybody.
 void Client::check_promptness(const At& at, const KeyOp& op) {
   const Knobs& knobs = world_.knobs;
-  bool same = op.cut_off == world_.net.improvements() + 1 && !at->dead() && world_.cut_off(*at);
+  bool same = op.improvements == world_.net.improvements() && !at->dead() && world_.cut_off(*at);
   if (!same || world_.net.faults.straggle > 0 || knobs.has(Fault::kSlowDisk) ||
       knobs.has(Fault::kClog))
     return;
+  int64_t since = op.called_ns;
+  if (!op.cut_off) since = world_.net.worsened().ns;
+  if (since < op.called_ns) return;  // by another layout: nobody knows when
   ++world_.counts.cut_off;
-  if (op.returned_ns - op.called_ns > kCutOffAnswer.count())
+  if (op.returned_ns - since > kCutOffAnswer.count())
     world_.complain("a node that is cut off took too long to say so: " + op.describe());
 }
 
@@ -117,7 +124,8 @@ bool Client::record(const At& at, const std::string& key, KeyOp op, const Status
   if (op.returned_ns - op.called_ns > most.count())
     world_.complain("an operation overran its deadline: " + op.describe());
   if (!answer) op.note += " " + to_string(answer.error());
-  if (op.cut_off > 0 && !twice) check_promptness(at, op);
+  // A read that was answered is recorded when its body has come.
+  if (!answer && !twice) check_promptness(at, op);
   bool reads = op.kind == Kind::kRead || op.kind == Kind::kReadEtag;
   Counts& counts = world_.counts;
   std::optional<Meaning> said;
@@ -264,6 +272,9 @@ Task<bool> Client::list(At at, std::string prefix, size_t limit) {
       bool fair = page.is(ErrorCode::kUnavailable) || page.is(ErrorCode::kOverloaded) ||
                   (page.is(ErrorCode::kCorrupt) && world_.knobs.has(Fault::kRot));
       if (!fair) world_.complain("a listing failed: " + to_string(page.error()));
+      op.returned_ns = world_.loop.now().ns;
+      op.note += " list " + to_string(page.error());
+      check_promptness(at, op);
       ++world_.counts.not_done;
       co_return false;
     }

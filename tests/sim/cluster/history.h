@@ -31,7 +31,8 @@ struct KeyOp {
   std::string etag;  // the condition, or listed (empty: absent)
   int64_t called_ns = 0;
   int64_t returned_ns = INT64_MAX;
-  uint64_t cut_off = 0;  // begun on a minority's side: SimNetwork::improvements() then, plus one
+  uint64_t improvements = 0;  // SimNetwork::improvements() then
+  bool cut_off = false;       // begun where no quorum could be reached
   std::string note;
 
   std::string describe() const;

@@ -97,11 +97,17 @@ void World::saw_object(const std::string& key, const ObjectInfo& info, int id) {
 }
 
 bool World::cut_off(const Incarnation& at) const {
+  std::vector<NodeId> reached{at.id()};
+  for (size_t i = 0; i < reached.size(); ++i) {
+    for (const auto& node : nodes) {
+      bool fresh = std::find(reached.begin(), reached.end(), node->id) == reached.end();
+      if (fresh && net.linked(reached[i], node->id)) reached.push_back(node->id);
+    }
+  }
   auto state = at.cluster().layout();
-  size_t linked = 0;
-  for (const Member& member : state->current.members)
-    linked += member.id == at.id() || net.linked(at.id(), member.id);
-  return 2 * linked <= state->current.members.size();
+  for (PartitionId p = 0; p < state->current.partitions(); ++p)
+    if (replica_sets(*state, p).quorum(reached)) return false;
+  return true;
 }
 
 std::vector<SimNode*> World::in_service() const {

@@ -53,7 +53,9 @@ class World {
   // The machines that run, or are to run: never none.
   std::vector<SimNode*> in_service() const;
 
-  // Not more than half of the members can talk to this one.
+  // No partition has a quorum among this node and those that it reaches, be it through others: a
+  // node may propose to one that has a quorum of its own. A majority of the members says nothing:
+  // of four nodes two are a quorum of the partitions that have both.
   bool cut_off(const Incarnation& at) const;
 
   // What the victim has may be had nowhere else: it is the only member, or about to be, and what

@@ -1,4 +1,5 @@
 // Three nodes on the simulated network: quorums, the third copy, repair, refusals.
+#include "store/block/block_messages.h"
 #include "tests/unit/block/block_cluster.h"
 
 using namespace covey;
@@ -173,6 +174,33 @@ TEST_CASE("blocks: a slow replica delays neither a put nor a read") {
   c.net.cut_both(c.nodes[0].id, c.nodes[1].id);
   REQUIRE(c.get(0, block(1, 0), 200000));
   EXPECT(c.loop.now() - start < milliseconds(500));
+}
+
+TEST_CASE("blocks: who is cut off while a slow replica is waited for says so within 5 s") {
+  BlockCluster c(9);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+  bool slow = true;
+  // No block arrives, and everything else does: a replica that answers, and writes slowly.
+  c.net.script = [&slow](const NodeId&, const NodeId&, bool reply, const std::string& head) {
+    auto message = decode_block_message(head);
+    bool block = !reply && message && message->kind == BlockMessageKind::kPut;
+    std::optional<std::vector<Duration>> copies;
+    if (slow && block) copies.emplace();
+    return copies;
+  };
+  Scope scope;
+  size_t good = 0;
+  TimePoint last;
+  scope.spawn(put_one(c, block(1, 0), 20000, good, last));
+  c.loop.run_for(milliseconds(5500));  // past the first doubt
+  REQUIRE(scope.running() == 1);
+  TimePoint since = c.loop.now();
+  c.net.cut_both(c.nodes[0].id, c.nodes[1].id);
+  c.loop.run_for(seconds(30));
+  REQUIRE(scope.running() == 0);
+  EXPECT(good == 0);
+  EXPECT(last - since < seconds(2));  // doubted at 3 s and at 6 s, with 1 s for an answer
+  slow = false;
 }
 
 TEST_CASE("blocks: damage everywhere is an error, never 'not found'") {
