@@ -36,9 +36,11 @@ def fill(cluster, bucket, objects, seed, sizes=None):
 
 
 def check(cluster, bucket, digests, nodes):
+    clients = {k: cluster.client(k) for k in nodes}
+
     def read(job):
         k, key = job
-        body = wait_until(f"{key} is read", lambda: cluster.client(k).get_object(Bucket=bucket, Key=key))["Body"].read()
+        body = wait_until(f"{key} is read", lambda: clients[k].get_object(Bucket=bucket, Key=key))["Body"].read()
         assert hashlib.sha256(body).hexdigest() == digests[key], f"node {k} serves something else as {key}"
 
     with ThreadPoolExecutor(6) as pool:
