@@ -379,6 +379,7 @@ Status Server::serve_s3() {
   TRY_STATUS(s3_http_->listen(*parse_listen(config_.listen_s3)));
   admin_->deps().users = &storage_->users();
   admin_->deps().objects = &storage_->objects();
+  admin_->deps().levels = [this] { return storage_->levels(); };
   admin_->deps().numbers = [this] {
     std::map<std::string, double> numbers;
     numbers["s3_requests"] = static_cast<double>(gateway_->stats().requests);

@@ -44,6 +44,18 @@ Storage::Storage(Runtime runtime, const Config& config, const SecretRing& secret
       conflicts_(kv, runtime.clock),
       tables_(garbage_clock_, &conflicts_) {}
 
+Levels Storage::levels() {
+  Levels all{
+      {"memory_bodies_bytes", memory_.bodies.used(), memory_.bodies.limit()},
+      {"memory_small_bodies_bytes", memory_.small_bodies.used(), memory_.small_bodies.limit()},
+      {"memory_copies_bytes", memory_.copies.used(), memory_.copies.limit()},
+      {"memory_reads_bytes", memory_.reads.used(), memory_.reads.limit()}};
+  for (const Levels& some :
+       {kv_.levels(), registers_->levels(), available_->levels(), blocks_->levels()})
+    all.insert(all.end(), some.begin(), some.end());
+  return all;
+}
+
 Storage::~Storage() { CHECK(scope_.running() == 0); }
 
 Task<Status> Storage::open(std::function<void(const Error&)> fatal) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/async/runtime.h"
+#include "base/core/level.h"
 #include "node/config/config.h"
 #include "node/identity/secrets.h"
 #include "node/storage_mover.h"
@@ -57,6 +58,8 @@ class Storage {
   Task<void> stop();
 
   MemoryBudget& memory() { return memory_; }
+  // Of everything below the gateway. REQUIRES: open() has succeeded.
+  Levels levels();
   RegisterService& registers() { return *registers_; }
   AvailableRows& available() { return *available_; }
   ConflictLog& conflicts() { return conflicts_; }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/async/runtime.h"
+#include "base/core/level.h"
 #include "gossip/ring/topology.h"
 #include "node/admin/health.h"
 #include "node/admin/json.h"
@@ -59,6 +60,7 @@ struct AdminDeps {
   };
   std::function<Behind()> behind;
   std::function<std::map<std::string, double>()> numbers;  // more metrics: name -> value
+  std::function<Levels()> levels;
   std::string region;
 };
 

@@ -72,6 +72,15 @@ HttpResponse Admin::metrics() const {
     gauge(out, "members", static_cast<double>(layout->current.members.size()));
     gauge(out, "members_alive", static_cast<double>(alive));
   }
+  if (deps_.levels) {
+    Levels levels = deps_.levels();
+    for (const char* what : {"level", "level_limit"}) {
+      out += fmt::format("# TYPE covey_{} gauge\n", what);
+      for (const Level& one : levels)
+        out += fmt::format("covey_{}{{of=\"{}\"}} {}\n", what, one.name,
+                           what == std::string_view("level") ? one.used : one.limit);
+    }
+  }
   if (deps_.numbers)
     for (const auto& [name, value] : deps_.numbers()) gauge(out, name, value);
   return text(200, std::move(out));

@@ -107,6 +107,12 @@ Task<void> AvailableRows::wait(AnswersRef answers, Place at, bool self, TimePoin
   }
 }
 
+Levels AvailableRows::levels() const {
+  return {{"available_calls", scope_.running(), kAvailableCallsMax},
+          {"available_rows_owed", owed_count_, kOwedMax, false},
+          {"available_answers_kept", served_.size(), kServedMax, false}};
+}
+
 Task<Result<AvailableRows::Gathered>> AvailableRows::gather(AvailableRequest request,
                                                             TimePoint deadline) {
   Gathered gathered;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "base/async/runtime.h"
+#include "base/core/level.h"
 #include "base/crdt/hlc.h"
 #include "gossip/ring/topology.h"
 #include "proto/peers.h"
@@ -94,6 +95,7 @@ class AvailableRows final : public Registers, public PeerHandler {
     uint64_t fewer_copies = 0;  // writes acknowledged below a majority, since start
   };
   Progress progress() const;
+  Levels levels() const;
 
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
 

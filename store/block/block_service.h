@@ -17,6 +17,7 @@
 
 #include "base/async/memory_budget.h"
 #include "base/async/runtime.h"
+#include "base/core/level.h"
 #include "gossip/ring/topology.h"
 #include "proto/peers.h"
 #include "store/block/block_messages.h"
@@ -52,6 +53,7 @@ class BlockService : public Blocks, public PeerHandler {
   Usage usage() const override;
   // Memory of copies whose writers have gone on.
   size_t trailing_bytes() const { return trailing_.bytes(); }
+  Levels levels();
 
   // This node should have the block and has no good copy: it will be fetched, soon and until it
   // comes.

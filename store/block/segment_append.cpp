@@ -33,6 +33,11 @@ Task<Status> SegmentStore::put(BlockKey key, BlockOwner owner, Blob payload, Wri
   co_return co_await append(pending);
 }
 
+// What compaction moves waits one at a time, beside the puts.
+Level SegmentStore::waiting() const {
+  return {"blocks_for_disk", waiting_.size(), kWaitingMax + 1};
+}
+
 Task<Status> SegmentStore::append(Pending& pending) {
   waiting_.push_back(&pending);
   if (!writing_) {

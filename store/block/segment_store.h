@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/async/runtime.h"
+#include "base/core/level.h"
 #include "store/block/ballast.h"
 #include "store/block/segment_format.h"
 #include "store/meta/kv.h"
@@ -87,6 +88,7 @@ class SegmentStore {
   // will do while the disk is full), and removes it. True if it did something.
   Task<Result<bool>> compact_one();
 
+  Level waiting() const;  // blocks for the disk
   uint64_t live_bytes() const { return live_bytes_; }
   uint64_t dead_bytes() const { return dead_bytes_; }
   uint64_t quarantined() const { return quarantined_; }

@@ -42,6 +42,7 @@ class TrailingCopies {
     if (found->second == 0) bytes_.erase(found);
   }
   size_t bytes() const { return all_bytes_; }
+  size_t limit() const { return all_max_; }
 
  private:
   std::map<NodeId, size_t> bytes_;

@@ -24,6 +24,7 @@
 
 #include "base/async/clock.h"
 #include "base/async/task.h"
+#include "base/core/level.h"
 #include "base/core/result.h"
 
 namespace covey {
@@ -132,6 +133,7 @@ class Kv {
   // kNoSpace, kOverloaded (try again), kIo.
   virtual Task<Result<KvSnapshot>> snapshot(std::string path, uint64_t bytes_per_second) = 0;
   virtual KvJournalState journal_state() const { return {}; }
+  virtual Levels levels() const { return {}; }
   // Reads everything that is folded, at most so fast, and finds damage that no look-up sees.
   // Errors: kCorrupt (told to KvOptions::damaged as well), kOverloaded (try again), kIo.
   virtual Task<Status> verify(uint64_t bytes_per_second) {

@@ -198,6 +198,12 @@ Status KvStore::write_unlogged(WriteBatch batch) {
   return {};
 }
 
+Levels KvStore::levels() const {
+  size_t tables = active_->bytes() + (folding_ ? folding_->bytes() : 0);
+  return {{"metadata_journal_bytes", waiting_bytes_, options_.waiting_bytes_max},
+          {"metadata_tables_bytes", tables, options_.table_bytes_max + kReserveTableBytes, false}};
+}
+
 bool KvStore::busy() const {
   if (failed_ || no_space_ || fold_no_space_) return false;
   size_t tables = active_->bytes() + (folding_ ? folding_->bytes() : 0);

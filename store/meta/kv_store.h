@@ -37,6 +37,7 @@ class KvStore : public Kv {
   Task<void> relief(TimePoint deadline) override;
   Task<Status> durable(KvVersion version) override;
   KvVersion visible_version() const override { return visible_; }
+  Levels levels() const override;
   uint64_t durable_sequence() const override { return durable_; }
   Task<Status> fold() override;
   Task<Result<KvSnapshot>> snapshot(std::string path, uint64_t bytes_per_second) override;

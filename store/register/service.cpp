@@ -245,6 +245,15 @@ Task<Result<std::string>> RegisterService::look_up_elsewhere(PlaceRef at, NodeId
 
 // ---- answering
 
+Levels RegisterService::levels() const {
+  size_t longest = 0;
+  for (const auto& [key, queue] : busy_keys_) longest = std::max(longest, queue.size());
+  return {{"register_calls", in_flight_, kRegisterCallsMax},
+          {"register_key_queue", longest, kKeyQueueMax},
+          {"register_learnt_keys", learnt_.size(), kLearntKeysMax, false},
+          {"register_commit_notices", notices_waiting_, kNoticesFlush, false}};
+}
+
 Task<Result<PeerMessage>> RegisterService::serve(NodeId from, PeerMessage message) {
   PeerMessage out;
   auto request = decode_request(message.head);

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "base/async/runtime.h"
+#include "base/core/level.h"
 #include "store/register/acceptor.h"
 #include "store/register/proposals.h"
 #include "store/register/registers.h"
@@ -90,6 +91,7 @@ class RegisterService final : public Registers, public PeerHandler {
   void purged(PartitionId partition) { acceptor_.changed(partition); }
   Acceptor& acceptor() { return acceptor_; }
   const TableSet& tables() const { return tables_; }
+  Levels levels() const;
 
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;
 

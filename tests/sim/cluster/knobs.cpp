@@ -108,6 +108,8 @@ Knobs Knobs::draw(uint64_t seed, const std::string& only) {
   if (rng.chance(0.5)) knobs.reclaim_delay = std::chrono::seconds(4);
   if (rng.chance(0.5)) knobs.resync_every = std::chrono::seconds(90);
   draw_store(SimRng(seed).split("store"), knobs);
+  SimRng memory = SimRng(seed).split("memory");
+  if (memory.chance(0.25)) knobs.memory_cap_bytes = (8 + memory.below(24)) * kMiB;
   // From a fault every other operation to one in a while.
   auto pace = 0.2 + 0.1 * static_cast<double>(rng.below(30));
   auto think = static_cast<double>(knobs.think_max.count());

@@ -73,6 +73,8 @@ struct Knobs {
   Duration resync_every = std::chrono::seconds(20);
   // Small files of the journal serve again soon, and slow folds still need what stood in them.
   uint64_t journal_file_bytes = 128 * kKiB;
+  // In some seeds so small that blocks wait for each other.
+  uint64_t memory_cap_bytes = 256 * kMiB;
   Duration fold_pace{0};  // of each transaction of the metadata store, at most
   // Clients of an available bucket, too (available_load.h). Not where a machine's data is lost for
   // ever or goes bad: of what it took while it was alone there is no other copy.

@@ -119,6 +119,10 @@ int run(const Args& args) {
     }
   }
   const Counts& c = totals.counts;
+  std::printf("a node held at most:");
+  for (const auto& [name, used] : c.most)
+    std::printf(" %s %llu", name.c_str(), static_cast<Unsigned>(used));
+  std::printf("\n");
   std::printf(
       "damage: %llu bits flipped, %llu files cut, %llu writes misdirected, %llu metadata rows "
       "spoilt; %llu copies were found bad, %llu fetched for them; at the end %llu copies read, "

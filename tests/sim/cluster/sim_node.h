@@ -48,6 +48,8 @@ class Incarnation final : public PeerHandler {
   Cluster& cluster() const { return *cluster_; }
   Kv& kv() { return *kv_; }
   SimPeers& peers() { return *peers_; }
+  // What it holds in memory, beside the limits. REQUIRES: serving().
+  Levels levels() { return storage_->levels(); }
 
   // kAdmin: answers the pings that stand in for lost gossip.
   Task<Result<PeerMessage>> serve(NodeId from, PeerMessage request) override;

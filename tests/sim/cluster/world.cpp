@@ -22,6 +22,8 @@ constexpr Duration kReclaimWithin = 3min;
 constexpr Duration kConvergeWithin = 3min;
 constexpr Duration kScrubWithin = 10min;
 constexpr size_t kListedAtOnce = 256;
+constexpr uint64_t kWatchEvery = 16;  // steps of the loop
+constexpr Duration kIdleWithin = 1min;
 // A change waits for members that are away, and starts anew when it was taken back.
 constexpr Duration kChangeWithin = 15min;
 constexpr Duration kChangeLook = 1s;
@@ -49,6 +51,7 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
     nodes.back()->journal_file_bytes = knobs.journal_file_bytes;
     nodes.back()->resync_every = knobs.resync_every;
     nodes.back()->reclaim_pause = knobs.reclaim_pause;
+    nodes.back()->config.memory_cap_bytes = knobs.memory_cap_bytes;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
     nodes.back()->on_layout = [this](const LayoutState& state) { adopted(state); };
   }
@@ -183,7 +186,11 @@ void World::work(bool with_faults) {
   Faults trouble(*this, rng.split("faults"));
   Scope faults;
   if (with_faults) faults.spawn(trouble.run(faults));
-  bool ended = loop.run_until([&] { return scope.running() == 0; }, kWorkWithin);
+  auto done = [&] {
+    watch();
+    return scope.running() == 0;
+  };
+  bool ended = loop.run_until(done, kWorkWithin);
   CHECK(ended);  // each operation has a deadline
   faults.request_stop();
   ended = loop.run_until([&] { return faults.running() == 0; }, kWorkWithin);
@@ -342,13 +349,39 @@ void World::scrub() {
   if (good_) converge();
 }
 
-// After the clients have gone nothing may be left that waits for anything.
+void World::watch() {
+  if (++steps_ % kWatchEvery != 0) return;
+  for (auto& node : nodes) {
+    if (!node->serving()) continue;
+    for (const Level& one : node->now()->levels()) {
+      uint64_t& most = counts.most[one.name];
+      most = std::max(most, one.used);
+      if (one.used > one.limit)
+        complain(fmt::format("n{} has {} of {}, at most {} are allowed", node->number, one.used,
+                             one.name, one.limit));
+    }
+  }
+}
+
+// After the clients have gone nothing may be left that waits for anything, or is kept for it.
 void World::check_idle() {
   for (auto& node : nodes) {
     if (!node->now()) continue;
     size_t serving = node->now()->peers().serving();
     if (serving > 0) complain(fmt::format("n{} still serves {} calls", node->number, serving));
   }
+  std::string busy = "?";
+  for (TimePoint until = loop.after(kIdleWithin); !busy.empty() && loop.now() < until;) {
+    busy.clear();
+    for (auto& node : nodes) {
+      if (!node->serving()) continue;
+      for (const Level& one : node->now()->levels())
+        if (one.drains && one.used > 0)
+          busy += fmt::format(" n{} {} {}", node->number, one.used, one.name);
+    }
+    if (!busy.empty()) loop.run_for(100ms);
+  }
+  if (!busy.empty()) complain("something is never given back:" + busy);
 }
 
 void World::check_available() {

@@ -1,6 +1,7 @@
 // World: one simulated cluster under one seed, from its formation to the last check.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,6 +24,7 @@ struct Counts {
   // their place, and all that were read at the end and found good.
   uint64_t flips = 0, files_cut = 0, misdirected = 0, rows_spoilt = 0;
   uint64_t bad_copies = 0, fetched_copies = 0, good_copies = 0;
+  std::map<std::string, uint64_t> most;  // that a node held of something (Level)
   void add(const Counts& other) {
     ok += other.ok, refused += other.refused, missing += other.missing;
     not_done += other.not_done, unknown += other.unknown, cut_off += other.cut_off;
@@ -30,6 +32,7 @@ struct Counts {
     flips += other.flips, files_cut += other.files_cut, misdirected += other.misdirected;
     rows_spoilt += other.rows_spoilt, bad_copies += other.bad_copies;
     fetched_copies += other.fetched_copies, good_copies += other.good_copies;
+    for (const auto& [name, used] : other.most) most[name] = std::max(most[name], used);
   }
 };
 
@@ -99,6 +102,8 @@ class World {
   bool scrubbed() const;
   Task<void> read_copies(SimNode& node);
   void check_idle();
+  // No node holds more of anything than its limit allows; called at every step.
+  void watch();
   Task<void> look_at_everything();
   void check_histories();
   void end();
@@ -106,6 +111,7 @@ class World {
 
   std::unique_ptr<AvailableLoad> available_;  // nullptr: this seed has none
   bool good_ = true;
+  uint64_t steps_ = 0;
   uint32_t epoch_ = 0;  // the newest that a node has adopted
   bool only_victim_ = false;
 };
