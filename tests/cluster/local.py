@@ -2,6 +2,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -222,6 +223,19 @@ class LocalCluster:
             return json.loads(self.covey(k, "status", "--json").stdout)
         except ValueError:
             return {}
+
+    def metrics(self, k):
+        """The node's numbers by name, with labels as in 'level{of="..."}', through the socket of its admin API."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(os.path.join(self.dir, f"node{k}", "meta", "admin.sock"))
+            s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            text = b"".join(iter(lambda: s.recv(65536), b"")).decode()
+        return {name: float(value) for name, value in re.findall(r"^covey_(\S+) (\S+)$", text, re.MULTILINE)}
+
+    def levels(self, k):
+        """What the node holds in memory beside each limit: {name: (used, limit)}."""
+        numbers = self.metrics(k)
+        return {name[5:]: (used, numbers["level_limit" + name[5:]]) for name, used in numbers.items() if name.startswith("level{")}
 
     def wait_healthy(self):
         for k in self.nodes:

@@ -313,7 +313,8 @@ def test_sixty_four_multipart_uploads_on_three_nodes():
         body = os.urandom(PART_MIB << 20)
         watches = {k: Watch(cluster.pid(k)) for k in cluster.nodes}
         crowds = [Crowd(NodeOf(cluster, k), min(10_000, 2000 * LONG) // 3) for k in cluster.nodes] if LONG > 1 else []
-        for helper in [*watches.values(), *crowds]:
+        levels = LevelWatch(cluster)
+        for helper in [*watches.values(), *crowds, levels]:
             helper.__enter__()
         try:
             began = time.monotonic()
@@ -323,9 +324,14 @@ def test_sixty_four_multipart_uploads_on_three_nodes():
             took = time.monotonic() - began
             with concurrent.futures.ThreadPoolExecutor(8) as pool:  # through another node
                 good = list(pool.map(lambda n: stored_right(clients[(n + 1) % 3 + 1], "many", f"m-{n}", body), range(PARALLEL)))
+            for k in cluster.nodes:
+                wait_until(f"node {k} gives back what it held for bodies", lambda k=k: not any(
+                    used for name, (used, _) in cluster.levels(k).items() if name.startswith('{of="memory_')))
         finally:
-            for helper in [*watches.values(), *crowds]:
+            for helper in [*watches.values(), *crowds, levels]:
                 helper.__exit__()
+        assert not levels.above, levels.above
+        assert levels.most['{of="memory_copies_bytes"}'] > 0
         peaks = {k: round(watch.peak) for k, watch in watches.items()}
         print(f"{PARALLEL} multipart uploads of {PARTS * PART_MIB} MiB at once in {took:.0f} s, "
               f"{sum(len(crowd.crowd) for crowd in crowds)} slow connections: peaks {peaks} MiB of {CAP_MIB_DEFAULT}, "
@@ -335,6 +341,29 @@ def test_sixty_four_multipart_uploads_on_three_nodes():
         assert max(peaks.values()) <= CAP_MIB_DEFAULT, "a node grew beyond the cap"
     finally:
         cluster.down()
+
+
+class LevelWatch:
+    """What the nodes say that they hold, four times a second: the most of each, and what was above its limit."""
+
+    def __init__(self, cluster):
+        self.cluster, self.most, self.above, self.ending = cluster, Counter(), [], threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.ending.wait(0.25):
+            for k in self.cluster.nodes:
+                for name, (used, limit) in self.cluster.levels(k).items():
+                    self.most[name] = max(self.most[name], used)
+                    if used > limit:
+                        self.above.append((k, name, used, limit))
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
 
 
 class NodeOf:

@@ -1,24 +1,11 @@
 """A node that was away brings itself up to date: afterwards it is as good as the others, so another one may go."""
 import concurrent.futures
-import re
-import socket
 
 import botocore.exceptions
 from local import LONG, status_of, wait_until
 
 KEYS = 1500 * LONG
 PART = 5 * 1024 * 1024
-
-
-def metrics(cluster, k):
-    """The node's numbers, through the socket of its admin API."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(f"{cluster.dir}/node{k}/meta/admin.sock")
-        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        text = b""
-        while piece := s.recv(65536):
-            text += piece
-    return {name: float(value) for name, value in re.findall(r"^covey_(\w+) ([0-9.e+]+)$", text.decode(), re.MULTILINE)}
 
 
 def read(client, bucket, key):
@@ -92,9 +79,9 @@ def test_a_node_that_was_away_replaces_one_that_goes(cluster, bucket):
 
     cluster.start(3)
     cluster.wait_healthy()
-    numbers = metrics(cluster, 3)
+    numbers = cluster.metrics(3)
     assert numbers["partitions_behind"] == 0 and numbers["rows_behind"] == 0
-    rows = [metrics(cluster, k)["sync_rows_pulled"] for k in cluster.nodes]
+    rows = [cluster.metrics(k)["sync_rows_pulled"] for k in cluster.nodes]
     print(f"rows pulled: {rows}, attachments {numbers['sync_attachments_pulled']:.0f}, "
           f"bytes {numbers['sync_bytes_pulled']:.0f}")
     assert rows[2] >= KEYS

@@ -291,13 +291,6 @@ def test_nobody_speaks_plain_or_without_a_certificate(cluster):
     cluster.wait_healthy()
 
 
-def metric(cluster, k, name):
-    with socket.create_connection(("127.0.0.1", cluster.port(k, "admin")), timeout=20) as s:
-        s.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        text = b"".join(iter(lambda: s.recv(65536), b"")).decode()
-    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name) or f"_{name}" in line.split("{")[0].split(" ")[0])
-
-
 def test_captured_gossip_is_refused(cluster):
     """Every datagram between the nodes, sent again: at once, and after the secret was rotated."""
     try:
@@ -317,13 +310,13 @@ def test_captured_gossip_is_refused(cluster):
                 captured.append((to, packet[header + 8:]))
 
     def replay():
-        before = {k: metric(cluster, k, "gossip_refused_datagrams") for k in cluster.nodes}
+        before = {k: cluster.metrics(k)["gossip_refused_datagrams"] for k in cluster.nodes}
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
             for to, data in captured:
                 udp.sendto(data, ("127.0.0.1", to))
                 time.sleep(0.01)
         wait_until("all are refused", lambda: sum(
-            metric(cluster, k, "gossip_refused_datagrams") - before[k] for k in cluster.nodes) >= len(captured))
+            cluster.metrics(k)["gossip_refused_datagrams"] - before[k] for k in cluster.nodes) >= len(captured))
 
     replay()
     before = secret(cluster, 1)
