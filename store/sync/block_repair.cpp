@@ -1,5 +1,7 @@
 #include "store/sync/block_repair.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "base/core/log.h"
@@ -262,8 +264,10 @@ Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, 
   std::erase_if(wanted, [&](const Wanted& one) { return !lacks({job.partition, one.id}); });
   if (wanted.empty()) co_return Status();
   if (silent > 0)
-    co_return fail(ErrorCode::kUnavailable,
-                   "a block is missing here, and not every replica that may have it answers");
+    co_return fail(
+        ErrorCode::kUnavailable,
+        fmt::format("block {} {} is missing here, and not every replica that may have it answers",
+                    wanted[0].id.version.hex(), wanted[0].id.index));
   for (size_t i = 0; i < wanted.size() && i < kLostLogged; ++i)
     log_error("block {} {} of partition {} is named by a row and no replica has it",
               wanted[i].id.version.hex(), wanted[i].id.index, job.partition);

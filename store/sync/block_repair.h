@@ -95,8 +95,8 @@ class BlockRepair {
   // hand_over.cpp
   bool will_be_alone(PartitionId partition) const;
   Task<Status> verify_own(const Job& job);
-  Task<Status> hand_over(PartitionId partition, std::vector<BlockId> ids,
-                         std::vector<NodeId> replicas, TimePoint deadline);
+  Task<Status> hand_over(PartitionId partition, std::vector<BlockId> ids, NodeId node,
+                         TimePoint deadline);
 
   Runtime runtime_;
   Kv& kv_;

@@ -46,11 +46,14 @@ Task<Status> BlockRepair::verify_own(const Job& job) {
   co_return Status();
 }
 
+// Who does not answer, or takes no block, keeps this node from dropping anything, but not the
+// others from getting what they lack: it may be all that is left of it.
 Task<Status> BlockRepair::purge(PartitionId partition, TimePoint deadline) {
   auto layout = topology_.layout();
   std::vector<NodeId> replicas = replica_sets(*layout, partition).all();
   if (std::find(replicas.begin(), replicas.end(), topology_.self()) != replicas.end())
     co_return fail(ErrorCode::kInvalid, "this node is a replica of the partition");
+  Status all;
   std::optional<BlockId> after;
   for (bool more = true; more;) {
     CO_TRY(std::vector<SegmentStore::Listed> found,
@@ -64,38 +67,39 @@ Task<Status> BlockRepair::purge(PartitionId partition, TimePoint deadline) {
       ids.push_back(one.id);
       keys.push_back({partition, one.id});
     }
-    if (!SEEDED_BUG("layout-purge-unasked")) {
-      CO_TRY_STATUS(co_await hand_over(partition, std::move(ids), replicas, deadline));
+    for (size_t i = replicas.size(); i-- > 0 && !SEEDED_BUG("layout-purge-unasked");) {
+      Status given = co_await hand_over(partition, ids, replicas[i], deadline);
+      if (given) continue;
+      all = std::move(given);
+      replicas.erase(replicas.begin() + static_cast<ptrdiff_t>(i));  // not in this pass again
     }
     if (topology_.layout()->epoch != layout->epoch)
       co_return fail(ErrorCode::kStale, "the layout changed: look at the partition again");
+    if (!all) continue;
     CO_TRY_STATUS(co_await blocks_.segments().forget(std::move(keys)));
   }
-  co_return Status();
+  co_return all;
 }
 
-// All replicas have the blocks when it completes.
-Task<Status> BlockRepair::hand_over(PartitionId partition, std::vector<BlockId> ids,
-                                    std::vector<NodeId> replicas, TimePoint deadline) {
-  for (const NodeId& node : replicas) {
-    TimePoint until = std::min(deadline, runtime_.clock.after(kListTimeout));
-    auto asked = co_await blocks_.held_at(node, partition, ids, until);
-    if (!asked)
+// The node has the blocks when it completes.
+Task<Status> BlockRepair::hand_over(PartitionId partition, std::vector<BlockId> ids, NodeId node,
+                                    TimePoint deadline) {
+  TimePoint until = std::min(deadline, runtime_.clock.after(kListTimeout));
+  auto asked = co_await blocks_.held_at(node, partition, ids, until);
+  if (!asked)
+    co_return fail(ErrorCode::kUnavailable, "a replica does not answer: " + asked.error().message);
+  const std::vector<bool> held = std::move(*asked);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (held[i]) continue;
+    if (runtime_.clock.now() >= deadline)
+      co_return fail(ErrorCode::kUnavailable, "there was more to hand over than time allowed");
+    BlockKey key{partition, ids[i]};
+    Status brought = co_await blocks_.bring(key, node);
+    // Dropped here meanwhile, or found bad and set aside: there is nothing to hand over any more.
+    // That the other one answered 'corrupt' says nothing of the copy here.
+    if (!brought && blocks_.segments().has(key))
       co_return fail(ErrorCode::kUnavailable,
-                     "a replica does not answer: " + asked.error().message);
-    const std::vector<bool> held = std::move(*asked);
-    for (size_t i = 0; i < ids.size(); ++i) {
-      if (held[i]) continue;
-      if (runtime_.clock.now() >= deadline)
-        co_return fail(ErrorCode::kUnavailable, "there was more to hand over than time allowed");
-      BlockKey key{partition, ids[i]};
-      Status brought = co_await blocks_.bring(key, node);
-      // Dropped here meanwhile, or found bad and set aside: there is nothing to hand over any more.
-      // That the other one answered 'corrupt' says nothing of the copy here.
-      if (!brought && blocks_.segments().has(key))
-        co_return fail(ErrorCode::kUnavailable,
-                       "a replica does not take a block: " + brought.error().message);
-    }
+                     "a replica does not take a block: " + brought.error().message);
   }
   co_return Status();
 }

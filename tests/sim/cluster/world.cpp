@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 constexpr Duration kFormWithin = 3min;
 constexpr Duration kWorkWithin = 60min;
 constexpr Duration kHealWithin = 5min;
+constexpr Duration kEchoes = 1s;
 constexpr Duration kSettle = 10s;
 constexpr Duration kFoldPaceHealed = 40ms;
 constexpr Duration kReclaimWithin = 3min;
@@ -206,8 +207,12 @@ bool World::heal() {
     node->fold_pace = std::min(node->fold_pace, kFoldPaceHealed);
     if (node->off() && node->in_service) node->start();
   }
-  auto healthy = [this] {
+  // A write that had failed before may be heard of only now, and its node stops.
+  TimePoint echoes_until = loop.after(kEchoes);
+  auto healthy = [this, echoes_until] {
     std::vector<SimNode*> up = in_service();
+    for (SimNode* node : up)
+      if (node->off() && loop.now() < echoes_until) node->start();
     return std::all_of(up.begin(), up.end(), [](SimNode* node) { return node->serving(); });
   };
   if (!loop.run_until(healthy, kHealWithin)) {

@@ -230,6 +230,23 @@ TEST_CASE("block repair: a node that left gives up its blocks only when all repl
   }
 }
 
+TEST_CASE("block repair: a replica that is gone does not keep the others from what a node left") {
+  for (size_t gone : {1, 2, 3}) {
+    RepairCluster c(8, 4);
+    c.fill();
+    c.adopt(c.state(3, {1, 2, 3}));
+    std::vector<BlockKey> all;
+    for (uint32_t i = 0; i < kBlocks; ++i) all.push_back({kHome, block(1, i)});
+    for (size_t n : {1, 2})
+      REQUIRE(c.loop.run(c.nodes[n].node.store->forget(all)));  // a alone has them
+    c.nodes[gone].stop();
+    EXPECT(c.purge(0).is(ErrorCode::kUnavailable));
+    EXPECT(c.held(0) == kBlocks);
+    for (size_t n : {1, 2, 3})
+      if (n != gone) EXPECT(c.held(n) == kBlocks);
+  }
+}
+
 TEST_CASE("block repair: who is to be alone finds its bad copies before the others let go") {
   RepairCluster c(11);
   c.adopt(c.state(2, {0, 1}));
