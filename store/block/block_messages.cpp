@@ -39,6 +39,7 @@ std::string encode_block_message(const BlockMessage& m) {
       w.u32(m.size);
       break;
     case BlockMessageKind::kHas:
+    case BlockMessageKind::kRefused:
     case BlockMessageKind::kSettled:
       w.varint(m.ids.size());
       for (const BlockId& id : m.ids) write_id(w, id);
@@ -73,6 +74,7 @@ Result<BlockMessage> decode_block_message(std::string_view bytes) {
       m.size = r.u32();
       break;
     case BlockMessageKind::kHas:
+    case BlockMessageKind::kRefused:
     case BlockMessageKind::kSettled: {
       uint64_t count = r.varint();
       if (count > kBlockIdsMax) return fail(ErrorCode::kInvalid, "too many blocks in one message");

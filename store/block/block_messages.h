@@ -20,6 +20,8 @@ enum class BlockMessageKind : uint8_t {
   kSettled = 5,  // ids: every replica under layout epoch `epoch` has them. No reply
   kList = 6,  // `after` or from the start, limit, epoch. Reply: a BlockList. kStale: the node has
               // not adopted that epoch
+  kRefused = 7,  // ids. Reply: one byte for each, '1': its version is refused for good, not only
+                 // until a judge says more
 };
 
 struct BlockMessage {

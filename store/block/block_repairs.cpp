@@ -1,6 +1,7 @@
 // The repair queue: blocks that this node should have and of which it has no good copy, because a
 // read or the scrub found it bad, or it was not there. They are fetched at once, and again until
-// they come. The queue survives a restart; what it loses in a crash the scrub finds again.
+// they come, or until every other replica has refused them for good. The queue survives a restart;
+// what it loses in a crash the scrub finds again.
 #include <algorithm>
 #include <chrono>
 
@@ -98,10 +99,18 @@ Task<Status> BlockService::repair_round() {
   co_return Status();
 }
 
+// A replica can be left alone with a row of an object that the others have given back: the manifest
+// of one whose head never came here, the parts of an upload that stays 'completing'. Each of the
+// others refused the version on its own proof that no row will name it again (a displaced head, an
+// ended upload: store/objects/reclaim.h; an orphan: docs/adr/0003-orphans.md). One such answer
+// would do if nobody ever erred; when all give it, nobody can bring the block either. Should a
+// chosen row lift a refusal yet nothing is lost: the comparison looks for what rows name, in the
+// queue or not.
 Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
   std::vector<NodeId> replicas = replicas_of(key.home).all();
   bool ours = std::find(replicas.begin(), replicas.end(), peers_.self()) != replicas.end();
   bool done = !ours || segments_.has(key) || segments_.refused(key.id.version);
+  size_t willing = replicas.size();  // that have not refused it for good
   for (const NodeId& node : replicas) {
     if (done || node == peers_.self() || !topology_.alive(node)) continue;
     Status fetched = co_await fetch(node, key, runtime_.clock.after(kFetchTimeout));
@@ -114,6 +123,14 @@ Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
       log_debug("block {} {} is not repaired from {}: {}", key.id.version.hex(), key.id.index,
                 short_name(node), to_string(fetched.error()));
     }
+    if (done || !fetched.is(ErrorCode::kNotFound)) continue;
+    auto refused = co_await refused_at(node, key, runtime_.clock.after(kFetchTimeout));
+    if (refused && *refused) --willing;
+  }
+  if (!done && replicas.size() > 1 && willing == 1 && replicas_of(key.home).all() == replicas) {
+    done = true;
+    log_info("block {} {} is not repaired: all other replicas have given its version back",
+             key.id.version.hex(), key.id.index);
   }
   if (done) {
     WriteBatch batch;

@@ -333,6 +333,12 @@ Task<Result<PeerMessage>> BlockService::serve(NodeId, PeerMessage request) {
         reply.head += segments_.has(one) || refused ? '1' : '0';
       }
       co_return reply;
+    case BlockMessageKind::kRefused:
+      for (const BlockId& id : message.ids) {
+        CO_TRY(bool refused, segments_.refused_for_good(id.version));
+        reply.head += refused ? '1' : '0';
+      }
+      co_return reply;
     case BlockMessageKind::kFetch: {
       CO_TRY(auto record, co_await segments_.read_record(key));
       message.owner = record.first.owner;

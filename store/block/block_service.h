@@ -69,9 +69,13 @@ class BlockService : public Blocks, public PeerHandler {
   // adopted this node's layout epoch), those of Peers::call.
   Task<Result<BlockList>> list_at(NodeId node, PartitionId home, std::optional<BlockId> after,
                                   size_t limit, TimePoint deadline);
-  // Which of the blocks the node has, or has refused for good. REQUIRES: at most kBlockIdsMax ids.
+  // Which of the blocks the node has, or has refused, be it only until a judge says more. REQUIRES:
+  // at most kBlockIdsMax ids.
   Task<Result<std::vector<bool>>> held_at(NodeId node, PartitionId home, std::vector<BlockId> ids,
                                           TimePoint deadline);
+  // Whether the node has refused the block's version for good. Errors: kInvalid (its binary does
+  // not know the question), those of Peers::call.
+  Task<Result<bool>> refused_at(NodeId node, BlockKey key, TimePoint deadline);
   // Copies a block from the node to this one; verified and durable when it completes. Errors:
   // kNotFound, kCorrupt, kStale (refused here), kNoSpace, kOverloaded, those of Peers::call.
   Task<Status> fetch(NodeId from, BlockKey key, TimePoint deadline);

@@ -53,6 +53,19 @@ Task<Result<std::vector<bool>>> BlockService::held_at(NodeId node, PartitionId h
   co_return held;
 }
 
+Task<Result<bool>> BlockService::refused_at(NodeId node, BlockKey key, TimePoint deadline) {
+  BlockMessage message;
+  message.kind = BlockMessageKind::kRefused;
+  message.home = key.home;
+  message.ids.push_back(key.id);
+  PeerMessage request;
+  request.head = encode_block_message(message);
+  CO_TRY(PeerMessage reply,
+         co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline));
+  if (reply.head.size() != 1) co_return fail(ErrorCode::kInvalid, "an answer of wrong length");
+  co_return reply.head[0] == '1';
+}
+
 Task<Status> BlockService::fetch(NodeId from, BlockKey key, TimePoint deadline) {
   BlockMessage ask;
   ask.kind = BlockMessageKind::kFetch;

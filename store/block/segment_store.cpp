@@ -146,6 +146,11 @@ bool SegmentStore::refused(VersionId version) {
   return !row || row->has_value();  // an unreadable row must not let a refused version through
 }
 
+Result<bool> SegmentStore::refused_for_good(VersionId version) {
+  TRY(std::optional<KvValue> row, kv_.get(refused_store_key(version)));
+  return row && row->bytes.empty();
+}
+
 Result<std::vector<SegmentStore::Listed>> SegmentStore::list(PartitionId home,
                                                              std::optional<BlockId> after,
                                                              size_t limit) {

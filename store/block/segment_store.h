@@ -66,6 +66,9 @@ class SegmentStore {
   // Forgets every block of the version and refuses later ones; durable when it completes.
   Task<Status> drop(PartitionId home, VersionId version);
   bool refused(VersionId version);
+  // Refused by one who had the proof that no row will ever name it again; not by a judge who may
+  // still take it back. Errors: kCorrupt, kIo (not known).
+  Result<bool> refused_for_good(VersionId version);
   // Whether a block of the version can be taken. Errors: kStale (refused), kCorrupt (not known).
   Status may_be_named(VersionId version);
   // Forgets blocks that belong to other nodes now. They may come back with a crash, harmlessly.

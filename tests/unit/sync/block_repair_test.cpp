@@ -366,6 +366,53 @@ TEST_CASE("block repair: a bad copy that nobody has and no row names is not soug
   }
 }
 
+TEST_CASE("block repair: what all others have given back is sought no longer, whatever names it") {
+  RepairCluster c(13);
+  for (uint8_t version = 1; version <= 5; ++version) {
+    REQUIRE(c.put(0, block(version, 0), kSize));
+    c.loop.run_for(seconds(1));
+    for (size_t at = 1; at < 3; ++at)
+      REQUIRE(c.loop.run(c.nodes[at].node.store->forget({{kHome, block(version, 0)}})));
+    c.spoil(0, version);
+  }
+  auto drop = [&](size_t at, uint8_t version) {
+    REQUIRE(c.loop.run(c.nodes[at].service->drop_local(kHome, block(version, 0).version)));
+  };
+  // A manifest whose head never came, and nothing that says so.
+  rows::ManifestChunk chunk;
+  for (uint8_t version = 1; version <= 5; ++version)
+    *chunk.add_parts()->add_extents() = RepairCluster::head(version, 1).extents(0);
+  c.write(0, attachment_store_key(kHome, block(77, 0).version, manifest_suffix(0)),
+          chunk.SerializeAsString());
+  drop(1, 1), drop(2, 1);
+  drop(1, 2);  // only one of them
+  drop(1, 3);  // the other's refusal is a judge's, who may take it back
+  c.write(2, refused_store_key(block(3, 0).version), std::string(37, '\x01'));
+  drop(1, 4), drop(2, 4);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);  // it may have the block
+  drop(1, 5);
+  const std::string refused = refused_store_key(block(5, 0).version);
+  MemoryRows& rows = c.nodes[2].node.rows;
+  rows.rows[refused] = "";
+  rows.damaged.insert(refused);
+  c.catch_up(0).value();
+  c.loop.run_for(seconds(30));
+  EXPECT(c.waiting(0) == std::vector<uint8_t>{1, 2, 3, 4, 5});
+  c.net.heal();
+  c.loop.run_for(seconds(30));
+  EXPECT(c.waiting(0) == std::vector<uint8_t>{2, 3, 5});
+  EXPECT(c.nodes[0].service->usage().to_repair == 3);
+  rows.damaged.erase(refused);
+  c.loop.run_for(seconds(30));
+  EXPECT(c.waiting(0) == std::vector<uint8_t>{2, 3});
+  drop(2, 2), drop(2, 3);
+  c.loop.run_for(seconds(30));
+  EXPECT(c.waiting(0).empty());
+  EXPECT(c.nodes[0].service->usage().to_repair == 0);
+  // Given up, not refused: a chosen row that comes yet finds it missing and looks for it.
+  EXPECT_FALSE(c.nodes[0].node.store->refused(block(1, 0).version));
+}
+
 TEST_CASE("block repair: while a replica is silent no repair is given up") {
   RepairCluster c(10);
   REQUIRE(c.put(0, block(1, 0), kSize));
