@@ -44,6 +44,16 @@ std::optional<uint32_t> LayoutState::tenure(PartitionId partition, const NodeId&
 
 bool LayoutState::has_departed(const NodeId& node) const { return has_node(departed, node); }
 
+bool LayoutState::replaced(const NodeId& node) const {
+  if (!next) return false;
+  auto has_id = [&](const Member& member) { return member.id == node; };
+  auto old = std::find_if(current.members.begin(), current.members.end(), has_id);
+  if (old == current.members.end()) return false;
+  return std::any_of(next->members.begin(), next->members.end(), [&](const Member& member) {
+    return member.name == old->name && member.id != node;
+  });
+}
+
 std::vector<NodeId> ReplicaSets::all() const {
   std::vector<NodeId> nodes = current;
   for (const NodeId& node : next)

@@ -59,6 +59,9 @@ struct LayoutState {
 
   bool joint() const { return next.has_value(); }
   bool has_departed(const NodeId& node) const;
+  // Another node takes its place under its name: it comes back as that one, if at all
+  // (docs/adr/0007-replacement.md).
+  bool replaced(const NodeId& node) const;
   // Since when `node` is a replica, in either layout; nullopt: it is none.
   std::optional<uint32_t> tenure(PartitionId partition, const NodeId& node) const;
 };

@@ -77,6 +77,12 @@ bool BlockRepair::lacks(const BlockKey& key) const {
   return !blocks_.segments().has(key) && !blocks_.segments().refused(key.id.version);
 }
 
+// What a node that was replaced has is not waited for, though it is asked: or a block that nobody
+// else has would keep its heir from the layout for ever.
+bool BlockRepair::may_come_back(const NodeId& node) const {
+  return !topology_.layout()->replaced(node);
+}
+
 Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, TimePoint deadline) {
   auto layout = topology_.layout();
   std::vector<NodeId> all = replica_sets(*layout, partition).all();
@@ -100,7 +106,7 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
     if (!going || !silent_error(done)) break;
     log_debug("no blocks of partition {} from {}: {}", partition, short_name(node),
               to_string(done.error()));
-    ++silent;
+    silent += may_come_back(node);
     done = Status();
   }
   if (done) done = co_await check_rows(job, silent);
@@ -248,7 +254,7 @@ Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, 
     TimePoint until = std::min(job.deadline, runtime_.clock.after(kListTimeout));
     auto held = co_await blocks_.held_at(node, job.partition, std::move(ids), until);
     if (!held) {
-      ++silent;
+      silent += may_come_back(node);
       continue;
     }
     std::vector<Wanted> there, left;
@@ -256,7 +262,7 @@ Task<Status> BlockRepair::look_everywhere(Job& job, std::vector<Wanted> wanted, 
     Status fetched = co_await fetch_all(job, node, std::move(there));
     if (!fetched && !silent_error(fetched)) co_return fetched;
     if (!fetched) {
-      ++silent;
+      silent += may_come_back(node);
       continue;
     }
     wanted = std::move(left);  // what is not here now was refused there: reclaimed

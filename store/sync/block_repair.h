@@ -85,6 +85,7 @@ class BlockRepair {
   std::vector<NodeId> nearest_first(std::vector<NodeId> nodes) const;
   Status still(const Job& job) const;
   bool lacks(const BlockKey& key) const;
+  bool may_come_back(const NodeId& node) const;
   Task<Status> from_node(Job& job, NodeId node);
   Task<Status> fetch_all(Job& job, NodeId node, std::vector<Wanted> wanted);
   Task<void> fetch_one(Job& job, Batch& batch, NodeId node, Wanted wanted);

@@ -175,6 +175,31 @@ TEST_CASE("block repair: what a row names and nobody has is said, never silently
   EXPECT(c.catch_up(0).is(ErrorCode::kUnavailable));  // it may be there
 }
 
+TEST_CASE("block repair: a node that was replaced is asked, and not waited for") {
+  RepairCluster c(4, 4);
+  c.fill();
+  c.name(0, 9, 3);  // nobody has these
+  auto joint = std::make_shared<LayoutState>(*c.state(2, {0, 1, 2}, {0, 1, 3}));
+  c.adopt(joint);
+  c.nodes[2].stop();
+  EXPECT(c.catch_up(0).is(ErrorCode::kUnavailable));  // they may be there
+  const NodeId gone = c.nodes[2].id;
+  EXPECT(!joint->replaced(gone));
+  auto replaced = std::make_shared<LayoutState>(*joint);
+  auto named = [](Layout& layout, const NodeId& id) -> std::string& {
+    return std::find_if(layout.members.begin(), layout.members.end(),
+                        [&](const Member& m) { return m.id == id; })
+        ->name;
+  };
+  named(*replaced->next, c.nodes[3].id) = named(replaced->current, gone);
+  EXPECT(replaced->replaced(gone));
+  EXPECT(!replaced->replaced(c.nodes[0].id));
+  c.adopt(replaced);
+  auto report = c.catch_up(0);
+  REQUIRE(report);
+  EXPECT(report->blocks_lost == 3);
+}
+
 TEST_CASE("block repair: reclaimed blocks do not come back") {
   RepairCluster c(5);
   c.fill();
