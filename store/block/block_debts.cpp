@@ -103,12 +103,13 @@ Task<Result<bool>> BlockService::settle(BlockKey key, std::shared_ptr<std::set<N
     all = false;
   }
   if (!all || topology_.layout()->epoch != epoch) co_return false;
-  pay(key);
   if (!ours) {  // it came late, or back with a recovery: others hold the partition now
     std::vector<BlockKey> one;
     one.push_back(key);
     CO_TRY_STATUS(co_await segments_.forget(std::move(one)));
   }
+  // Last: without a debt nobody would look at what is still here.
+  pay(key);
   co_return true;
 }
 
