@@ -1,6 +1,7 @@
 #include "tests/sim/cluster/world.h"
 
 #include <algorithm>
+#include <set>
 
 #include "tests/sim/cluster/available_load.h"
 #include "tests/sim/cluster/client.h"
@@ -207,12 +208,14 @@ bool World::heal() {
     node->fold_pace = std::min(node->fold_pace, kFoldPaceHealed);
     if (node->off() && node->in_service) node->start();
   }
-  // A write that had failed before may be heard of only now, and its node stops.
+  // A write that had failed before may be heard of only now, and its node stops: it is started once
+  // more.
   TimePoint echoes_until = loop.after(kEchoes);
-  auto healthy = [this, echoes_until] {
+  std::set<SimNode*> again;
+  auto healthy = [this, echoes_until, &again] {
     std::vector<SimNode*> up = in_service();
     for (SimNode* node : up)
-      if (node->off() && loop.now() < echoes_until) node->start();
+      if (node->off() && loop.now() < echoes_until && again.insert(node).second) node->start();
     return std::all_of(up.begin(), up.end(), [](SimNode* node) { return node->serving(); });
   };
   if (!loop.run_until(healthy, kHealWithin)) {
