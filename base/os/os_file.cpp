@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "base/core/check.h"
+#include "base/core/round.h"
 
 namespace covey {
 
@@ -41,9 +42,6 @@ std::vector<iovec> gather(const std::vector<Blob>& pieces, size_t first, size_t 
   }
   return out;
 }
-
-uint64_t aligned_down(uint64_t n) { return n / kDirectAlign * kDirectAlign; }
-uint64_t aligned_up(uint64_t n) { return aligned_down(n + kDirectAlign - 1); }
 
 // Memory as O_DIRECT wants it.
 std::shared_ptr<char> aligned_buffer(size_t size_bytes) {
@@ -166,8 +164,8 @@ Task<Result<Blob>> OsFile::read_once(uint64_t offset, size_t size_bytes) {
 Result<Blob> OsFile::read_direct(uint64_t offset, size_t size_bytes) {
   int fd = direct();
   if (fd < 0 || size_bytes == 0) return read_now(offset, size_bytes);
-  uint64_t begin = aligned_down(offset);
-  size_t whole = static_cast<size_t>(aligned_up(offset + size_bytes) - begin);
+  uint64_t begin = round_down(offset, kDirectAlign);
+  size_t whole = static_cast<size_t>(round_up(offset + size_bytes, kDirectAlign) - begin);
   size_t wanted = static_cast<size_t>(offset + size_bytes - begin), got = 0;
   std::shared_ptr<char> buffer = aligned_buffer(whole);
   while (got < wanted) {
@@ -212,17 +210,16 @@ Status OsFile::write_blocking(uint64_t offset, const std::vector<Blob>& pieces) 
   for (const Blob& piece : pieces) total += piece.size();
   bool aligned = offset % kDirectAlign == 0 && total % kDirectAlign == 0;
   if (aligned && total >= direct_from_bytes_) {
-    auto written = write_direct(offset, pieces);
+    auto written = write_direct(offset, pieces, total);
     if (written) return std::move(*written);
   }
   return write_cached(offset, pieces);
 }
 
-std::optional<Status> OsFile::write_direct(uint64_t offset, const std::vector<Blob>& pieces) {
+std::optional<Status> OsFile::write_direct(uint64_t offset, const std::vector<Blob>& pieces,
+                                           size_t left) {
   int fd = direct();
   if (fd < 0) return std::nullopt;
-  size_t left = 0;
-  for (const Blob& piece : pieces) left += piece.size();
   std::shared_ptr<char> buffer = aligned_buffer(std::min(left, kDirectBytesPerCall));
   PieceReader source(pieces);
   while (left > 0) {
@@ -238,7 +235,7 @@ std::optional<Status> OsFile::write_direct(uint64_t offset, const std::vector<Bl
       if (n < 0) return tl::unexpected(disk_error("write", path_, errno));
       // After a call cut short the rest begins where it may; some bytes are written twice.
       size_t end = done + static_cast<size_t>(n);
-      if (end < part) end = static_cast<size_t>(aligned_down(end));
+      if (end < part) end = static_cast<size_t>(round_down(end, kDirectAlign));
       if (end == done) return std::nullopt;
       done = end;
     }

@@ -53,8 +53,8 @@ class OsFile final : public File {
   // These block; they run on the pool.
   Status write_blocking(uint64_t offset, const std::vector<Blob>& pieces);
   Status write_cached(uint64_t offset, const std::vector<Blob>& pieces);
-  // nullopt: it cannot be written so.
-  std::optional<Status> write_direct(uint64_t offset, const std::vector<Blob>& pieces);
+  // The pieces have `left` bytes. nullopt: they cannot be written so.
+  std::optional<Status> write_direct(uint64_t offset, const std::vector<Blob>& pieces, size_t left);
   Result<Blob> read_direct(uint64_t offset, size_t size_bytes);
   // A second descriptor of the same file, past the page cache; -1: there is none.
   int direct();

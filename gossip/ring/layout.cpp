@@ -46,9 +46,8 @@ bool LayoutState::has_departed(const NodeId& node) const { return has_node(depar
 
 bool LayoutState::replaced(const NodeId& node) const {
   if (!next) return false;
-  auto has_id = [&](const Member& member) { return member.id == node; };
-  auto old = std::find_if(current.members.begin(), current.members.end(), has_id);
-  if (old == current.members.end()) return false;
+  const Member* old = current.find(node);
+  if (!old) return false;
   return std::any_of(next->members.begin(), next->members.end(), [&](const Member& member) {
     return member.name == old->name && member.id != node;
   });

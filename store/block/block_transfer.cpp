@@ -5,6 +5,28 @@
 #include "store/block/block_service.h"
 
 namespace covey {
+namespace {
+
+// A question that is answered by one byte for each block, '1': yes.
+Task<Result<std::vector<bool>>> ask_of_each(Peers& peers, NodeId node, BlockMessageKind kind,
+                                            PartitionId home, std::vector<BlockId> ids,
+                                            TimePoint deadline) {
+  BlockMessage message;
+  message.kind = kind;
+  message.home = home;
+  size_t asked = ids.size();
+  message.ids = std::move(ids);
+  PeerMessage request;
+  request.head = encode_block_message(message);
+  CO_TRY(PeerMessage reply,
+         co_await peers.call(node, PeerService::kBlock, std::move(request), deadline));
+  if (reply.head.size() != asked) co_return fail(ErrorCode::kInvalid, "an answer of wrong length");
+  std::vector<bool> yes;
+  for (char c : reply.head) yes.push_back(c == '1');
+  co_return yes;
+}
+
+}  // namespace
 
 Result<std::string> BlockService::serve_list(const BlockMessage& message) {
   // Who has adopted an epoch keeps what comes later as a debt to its replicas; so a list and the
@@ -38,32 +60,15 @@ Task<Result<BlockList>> BlockService::list_at(NodeId node, PartitionId home,
 Task<Result<std::vector<bool>>> BlockService::held_at(NodeId node, PartitionId home,
                                                       std::vector<BlockId> ids,
                                                       TimePoint deadline) {
-  BlockMessage message;
-  message.kind = BlockMessageKind::kHas;
-  message.home = home;
-  size_t asked = ids.size();
-  message.ids = std::move(ids);
-  PeerMessage request;
-  request.head = encode_block_message(message);
-  CO_TRY(PeerMessage reply,
-         co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline));
-  if (reply.head.size() != asked) co_return fail(ErrorCode::kInvalid, "an answer of wrong length");
-  std::vector<bool> held;
-  for (char c : reply.head) held.push_back(c == '1');
-  co_return held;
+  return ask_of_each(peers_, node, BlockMessageKind::kHas, home, std::move(ids), deadline);
 }
 
 Task<Result<bool>> BlockService::refused_at(NodeId node, BlockKey key, TimePoint deadline) {
-  BlockMessage message;
-  message.kind = BlockMessageKind::kRefused;
-  message.home = key.home;
-  message.ids.push_back(key.id);
-  PeerMessage request;
-  request.head = encode_block_message(message);
-  CO_TRY(PeerMessage reply,
-         co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline));
-  if (reply.head.size() != 1) co_return fail(ErrorCode::kInvalid, "an answer of wrong length");
-  co_return reply.head[0] == '1';
+  std::vector<BlockId> one;
+  one.push_back(key.id);
+  CO_TRY(std::vector<bool> refused, co_await ask_of_each(peers_, node, BlockMessageKind::kRefused,
+                                                         key.home, std::move(one), deadline));
+  co_return refused[0];
 }
 
 Task<Status> BlockService::fetch(NodeId from, BlockKey key, TimePoint deadline) {

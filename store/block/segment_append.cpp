@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/core/log.h"
+#include "base/core/round.h"
 #include "base/core/seeded_bug.h"
 #include "store/block/segment_store.h"
 
@@ -10,11 +11,6 @@ namespace {
 
 constexpr size_t kGroupBytesMax = 16 * kMiB;
 constexpr size_t kWaitingMax = 1024;
-
-uint64_t aligned(uint64_t position) {
-  return (position + kDirectAlign - 1) / kDirectAlign * kDirectAlign;
-}
-
 // After the disk was found full puts are refused at once for so long.
 constexpr Duration kFullFor = std::chrono::seconds(1);
 
@@ -84,7 +80,7 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
     for (size_t i = next; i < group.size(); ++i) bytes += group[i]->payload.size();
     bool large = bytes >= options_.align_from_bytes;
     uint64_t begin = segments_.at(active_).end;
-    if (large) begin = aligned(begin);
+    if (large) begin = round_up(begin, kDirectAlign);
     uint64_t end = begin;
     std::vector<Blob> pieces;
     std::vector<Place> places;
@@ -102,9 +98,9 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
       if (padding > 0) pieces.push_back(Blob::own(std::string(padding, '\0')));
       end = head.end_of(end);
     }
-    if (large && end != aligned(end)) {
-      pieces.push_back(Blob::own(std::string(aligned(end) - end, '\0')));
-      end = aligned(end);
+    if (uint64_t rest = large ? round_up(end, kDirectAlign) - end : 0; rest > 0) {
+      pieces.push_back(Blob::own(std::string(rest, '\0')));
+      end += rest;
     }
     std::shared_ptr<File> file = active_file_;
     Status written;

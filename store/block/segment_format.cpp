@@ -3,6 +3,7 @@
 #include "base/core/codec.h"
 #include "base/core/crc32c.h"
 #include "base/core/limits.h"
+#include "base/core/round.h"
 
 namespace covey {
 namespace {
@@ -13,8 +14,7 @@ constexpr uint32_t kRecordMagic = 0x6b6c4243;  // "CBlk"
 }  // namespace
 
 uint64_t RecordHead::end_of(uint64_t start) const {
-  uint64_t end = start + head_bytes() + payload_bytes;
-  return (end + kRecordAlign - 1) / kRecordAlign * kRecordAlign;
+  return round_up(start + head_bytes() + payload_bytes, kRecordAlign);
 }
 
 std::string encode_segment_header(uint64_t segment) {

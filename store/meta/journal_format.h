@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/core/result.h"
+#include "base/core/round.h"
 #include "store/meta/kv.h"
 
 namespace covey {
@@ -34,7 +35,7 @@ struct JournalRecord {
 };
 
 inline constexpr size_t journal_padded(size_t bytes) {
-  return (bytes + kJournalSectorBytes - 1) / kJournalSectorBytes * kJournalSectorBytes;
+  return round_up(bytes, kJournalSectorBytes);
 }
 
 std::string encode_journal_header(const JournalHeader& header);

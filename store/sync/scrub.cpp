@@ -209,7 +209,7 @@ Task<void> Scrub::tidy(PartitionId home) {
   if (ours) {
     auto report = co_await repair_.catch_up(home, deadline);
     if (!report) done = tl::unexpected<Error>(std::move(report).error());
-  } else if (!ours && !layout->joint()) {
+  } else if (!layout->joint()) {
     done = co_await repair_.purge(home, deadline);
   }
   if (!done) log_debug("scrub: partition {}: {}", home, to_string(done.error()));

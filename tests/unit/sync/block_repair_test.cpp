@@ -85,6 +85,14 @@ struct RepairCluster : BlockCluster {
     REQUIRE(loop.run(nodes[at].node.store->forget({key})));
     nodes[at].service->wanted(key);
   }
+  // Of the version's first block the only copy there was, at the first node, was found bad.
+  void leave_bad(uint8_t version) {
+    REQUIRE(put(0, block(version, 0), kSize));
+    loop.run_for(seconds(1));
+    for (size_t at = 1; at < 3; ++at)
+      REQUIRE(loop.run(nodes[at].node.store->forget({{kHome, block(version, 0)}})));
+    spoil(0, version);
+  }
   std::vector<uint8_t> waiting(size_t at) {
     auto keys = nodes[at].service->waiting_repairs(kHome);
     REQUIRE(keys);
@@ -352,13 +360,7 @@ TEST_CASE("block repair: a bad copy that nobody has and no row names is not soug
     CAPTURE(alone);
     RepairCluster c(9);
     if (alone) c.adopt(c.state(2, {0}));
-    for (uint8_t version = 1; version <= 5; ++version) {
-      REQUIRE(c.put(0, block(version, 0), kSize));
-      c.loop.run_for(seconds(1));
-      for (size_t at = 1; at < 3; ++at)
-        REQUIRE(c.loop.run(c.nodes[at].node.store->forget({{kHome, block(version, 0)}})));
-      c.spoil(0, version);
-    }
+    for (uint8_t version = 1; version <= 5; ++version) c.leave_bad(version);
     c.name(0, 1, 1);
     c.displace(0, 2);
     // That of version 3 has its first block still; of version 9 nothing here says what its parts
@@ -393,13 +395,7 @@ TEST_CASE("block repair: a bad copy that nobody has and no row names is not soug
 
 TEST_CASE("block repair: what all others have given back is sought no longer, whatever names it") {
   RepairCluster c(13);
-  for (uint8_t version = 1; version <= 5; ++version) {
-    REQUIRE(c.put(0, block(version, 0), kSize));
-    c.loop.run_for(seconds(1));
-    for (size_t at = 1; at < 3; ++at)
-      REQUIRE(c.loop.run(c.nodes[at].node.store->forget({{kHome, block(version, 0)}})));
-    c.spoil(0, version);
-  }
+  for (uint8_t version = 1; version <= 5; ++version) c.leave_bad(version);
   auto drop = [&](size_t at, uint8_t version) {
     REQUIRE(c.loop.run(c.nodes[at].service->drop_local(kHome, block(version, 0).version)));
   };
