@@ -146,22 +146,25 @@ Task<void> BlockService::ask_there(NodeId node, BlockMessage message, std::vecto
     there.push_back(node);
 }
 
-// A quorum has the block, or answers and may have it soon.
+// Whether a quorum of those that have the block, or may have it soon, answers. Those that have it
+// are asked, too: what comes after the block needs a quorum that answers then.
 Task<bool> BlockService::quorum_answers(ReplicaSets sets, std::vector<NodeId> have,
                                         BlockMessage message, std::shared_ptr<Delivery> delivery) {
   Scope scope;
   const std::vector<NodeId> waiting = delivery->waiting;
-  for (const NodeId& node : waiting) {
+  std::vector<NodeId> there;
+  have.insert(have.end(), waiting.begin(), waiting.end());
+  for (const NodeId& node : have) {
     if (node == peers_.self())
-      have.push_back(node);
+      there.push_back(node);
     else
-      scope.spawn(ask_there(node, message, have));
+      scope.spawn(ask_there(node, message, there));
   }
   co_await scope.join();
   // Who has answered meanwhile is heard next.
   for (const NodeId& node : waiting)
-    if (!has_node(delivery->waiting, node)) have.push_back(node);
-  co_return sets.quorum(have);
+    if (!has_node(delivery->waiting, node)) there.push_back(node);
+  co_return sets.quorum(there);
 }
 
 // Sends to the replicas that keep up, and to those that do not when a quorum needs them.

@@ -35,6 +35,7 @@ Level SegmentStore::waiting() const {
 }
 
 Task<Status> SegmentStore::append(Pending& pending) {
+  if (closed_) co_return fail(ErrorCode::kUnavailable, "this node stops: it takes no more blocks");
   waiting_.push_back(&pending);
   if (!writing_) {
     writing_ = true;

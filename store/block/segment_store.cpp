@@ -24,6 +24,7 @@ SegmentStore::SegmentStore(SegmentOptions options, Runtime runtime, Kv& kv)
 SegmentStore::~SegmentStore() { CHECK(!writing_); }
 
 Task<void> SegmentStore::close() {
+  closed_ = true;
   scope_.request_stop();
   co_await scope_.join();
   open_files_.clear();

@@ -45,6 +45,8 @@ class SegmentStore {
   // Finds the segments and reads what Kv does not know yet. `recovered` hears of each block found
   // so: whether its other copies exist is not known any more. Errors: kCorrupt, kIo, kNoSpace.
   Task<Status> open(std::function<void(BlockKey)> recovered);
+  // Ends what is being written; whoever comes later, as other nodes do until they are told, gets
+  // kUnavailable.
   Task<void> close();
 
   // Additions to `batch` are written (unlogged) together with the block's place.
@@ -174,7 +176,7 @@ class SegmentStore {
   uint64_t active_ = 0;  // 0: none
   std::shared_ptr<File> active_file_;
   std::deque<Pending*> waiting_;
-  bool writing_ = false, failed_ = false, compacting_ = false;
+  bool writing_ = false, failed_ = false, compacting_ = false, closed_ = false;
   std::list<std::pair<uint64_t, std::shared_ptr<File>>> open_files_;  // most recently used first
   uint64_t live_bytes_ = 0, dead_bytes_ = 0, quarantined_ = 0;
   std::map<PartitionId, uint64_t> home_bytes_;  // of live records

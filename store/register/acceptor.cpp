@@ -106,6 +106,26 @@ bool Acceptor::never_took(PartitionId id, const Rank& rank) const {
   return true;
 }
 
+// `old` is what stands for the key, the floor where it is missing: whatever was collected was at or
+// below it, and what was purged belongs to another layout.
+void Acceptor::displaced(const std::string& store_key, const Rank& old, const Rank& fresh) {
+  const bool crosses = old.ballot != fresh.ballot;
+  auto known = skipped_.find(store_key);
+  // What displaced it then does not stand: the disk was full, or it was purged since.
+  if (known != skipped_.end() && old < known->second.to) skipped_.erase(known);
+  if (!crosses) return;
+  if (skipped_.size() >= kSkippedKeysMax) skipped_.clear();
+  skipped_[store_key] = {old, fresh};
+}
+
+// A key's ranks only rise here: below `from` were all before, at `to` and above are all since.
+bool Acceptor::skipped(const std::string& store_key, const Rank& rank, const Rank& at) const {
+  auto known = skipped_.find(store_key);
+  if (known == skipped_.end()) return false;
+  const Skipped& gap = known->second;
+  return gap.from < rank && rank < gap.to && at >= gap.to;
+}
+
 Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
                                    const std::vector<Attachment>& attachments, const Fence& fence,
                                    uint32_t epoch) {
@@ -125,7 +145,8 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
   }
   const Ballot& ballot = entry.rank.ballot;
   const Rank at = *stored ? old->rank : state->floor;
-  const bool never = at < entry.rank || never_took(key.partition, entry.rank);
+  const bool never = at < entry.rank || never_took(key.partition, entry.rank) ||
+                     skipped(store_key, entry.rank, at);
   const bool blind = SEEDED_BUG("register-accept-below-promise");
   if (ballot < state->promised && !blind) return nack(state->promised, out.after, never);
   if (ballot.epoch != epoch && !SEEDED_BUG("register-epoch-ignored"))
@@ -154,6 +175,7 @@ Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,
     if (auto reclaimed = without_data(key.table, entry.row)) return std::move(*reclaimed);
   }
   took(key.partition, state->promised, entry.rank);
+  displaced(store_key, at, entry.rank);
   if (ballot > state->promised) {
     state->promised = ballot;
     out.batch.put(partition_store_key(key.partition), encode_partition_state(*state));
@@ -312,12 +334,14 @@ Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
   Merged merged = Merged::kTaken;
   KvVersion after = 0;
   TRY(PartitionState state, partition(key.partition, after));
+  Rank at = state.floor;
   if (!stored) {
     // A tombstone at or below the floor was collected here.
     if (entry.rank <= state.floor && !SEEDED_BUG("sync-floor-ignored"))
       return entry.tombstone ? Merged::kKnown : Merged::kFloor;
   } else {
     TRY(EntryView old, view_entry(stored->bytes));
+    at = old.rank;
     if (entry.rank < old.rank && !SEEDED_BUG("sync-merge-lower-rank")) return Merged::kKnown;
     if (entry.rank == old.rank) merged = Merged::kKnown;
     if (entry.rank == old.rank && old.committed && attachments.empty()) return merged;
@@ -328,7 +352,10 @@ Result<Merged> Acceptor::merge(const RegisterKey& key, const Entry& entry,
       table->on_replace(key, old.row, fresh, batch);
     }
   }
-  if (merged == Merged::kTaken) took(key.partition, state.promised, entry.rank);
+  if (merged == Merged::kTaken) {
+    took(key.partition, state.promised, entry.rank);
+    displaced(store_key, at, entry.rank);
+  }
   for (const Attachment& row : attachments)
     batch.put(attachment_store_key(key.partition, row.owner, row.suffix), row.value);
   batch.put(std::move(store_key), encode_entry(entry));

@@ -5,6 +5,8 @@
 
 #include <array>
 #include <map>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "store/meta/kv.h"
@@ -13,6 +15,7 @@
 namespace covey {
 
 inline constexpr size_t kTakenBallotsMax = 4;  // per partition
+inline constexpr size_t kSkippedKeysMax = 2048;
 
 // The tables this node knows, by id.
 class TableSet {
@@ -106,6 +109,13 @@ class Acceptor {
   };
   void took(PartitionId partition, const Ballot& promised, const Rank& rank);
   bool never_took(PartitionId partition, const Rank& rank) const;
+  // The last time that a key's row gave way to one of another ballot: nothing in between was ever
+  // the key's row here, neither of this process nor of one before it.
+  struct Skipped {
+    Rank from, to;
+  };
+  void displaced(const std::string& store_key, const Rank& old, const Rank& fresh);
+  bool skipped(const std::string& store_key, const Rank& rank, const Rank& at) const;
   void missed(const CommitNotice& notice);
   Result<Merged> join(const RegisterTable& table, const RegisterKey& key, const Entry& entry,
                       const std::vector<Attachment>& attachments, WriteBatch& batch);
@@ -114,6 +124,7 @@ class Acceptor {
   const TableSet& tables_;
   std::vector<uint64_t> changes_;  // by partition
   std::map<PartitionId, Taken> taken_;
+  std::unordered_map<std::string, Skipped> skipped_;  // by store key
   Missed missed_;
 };
 

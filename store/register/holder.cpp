@@ -21,6 +21,14 @@ RegisterService::Holding& RegisterService::holding(PartitionId partition) {
 
 void RegisterService::saw(const Ballot& ballot) { counter_ = std::max(counter_, ballot.counter); }
 
+void RegisterService::heard(const RegisterKey& key, const Ballot& ballot) {
+  const RegisterTable* table = tables_.find(key.table);
+  if (table && table->joins()) return;  // ranked by no ballot
+  saw(ballot);
+  auto held = holdings_.find(key.partition);
+  if (held != holdings_.end() && held->second.ballot < ballot) held->second.held = false;
+}
+
 void RegisterService::drop(PartitionId partition, const Ballot& ballot) {
   Holding& held = holding(partition);
   if (held.ballot == ballot) held.held = false;

@@ -19,12 +19,7 @@ Task<Result<std::vector<Merged>>> RegisterService::merge(PartitionId partition, 
       co_return fail(ErrorCode::kInvalid, "a row to merge is not committed");
     CO_TRY(Merged one, acceptor_.merge(row.key, row.entry, row.attachments, batch));
     merged.push_back(one);
-    const RegisterTable* table = tables_.find(row.key.table);
-    if (table && table->joins()) continue;  // ranked by no ballot
-    // Whoever wrote a higher ballot took the partition over.
-    Holding& held = holding(partition);
-    saw(row.entry.rank.ballot);
-    if (held.held && held.ballot < row.entry.rank.ballot) drop(partition, held.ballot);
+    heard(row.key, row.entry.rank.ballot);
   }
   batch.use_repair_share();
   Status written;

@@ -110,6 +110,7 @@ Task<Result<ReadResult>> RegisterService::read_once(RegisterKey key, PlaceRef at
       for (; asked < order.size(); ++asked) ask(gather, order[asked], head, until);
     }
   }
+  if (!judged.missing) heard(key, judged.rank.ballot);
   if (!judged.decided) {
     std::vector<NodeId> yes;
     bool corrupt = false;

@@ -264,6 +264,7 @@ Task<Result<PeerMessage>> RegisterService::serve(NodeId from, PeerMessage messag
     co_return out;
   }
   if (request->verb == Verb::kCommitted) {
+    for (const CommitNotice& notice : request->notices) heard(notice.key, notice.rank.ballot);
     WriteBatch batch = acceptor_.committed(request->notices);
     if (!batch.empty()) (void)kv_.write_unlogged(std::move(batch));
     co_return out;

@@ -197,6 +197,8 @@ class RegisterService final : public Registers, public PeerHandler {
   Holding& holding(PartitionId partition);
   void drop(PartitionId partition, const Ballot& ballot);
   void saw(const Ballot& ballot);
+  // A row of this ballot stands somewhere: whoever wrote it took the partition over.
+  void heard(const RegisterKey& key, const Ballot& ballot);
   Task<Result<Ballot>> hold(PartitionId partition, TimePoint deadline);
   Task<Result<Ballot>> take_over(PartitionId partition, TimePoint deadline);
   Task<bool> lock_key(std::string key, TimePoint deadline);

@@ -203,6 +203,34 @@ TEST_CASE("blocks: who is cut off while a slow replica is waited for says so wit
   slow = false;
 }
 
+TEST_CASE("blocks: whether they still answer is asked of those that have the block, too") {
+  BlockCluster c(10);
+  // One has it at once, one never, and this node's disk takes its time.
+  c.nodes[0].node.host.disk.faults.latency_min = seconds(20);
+  c.nodes[0].node.host.disk.faults.latency_max = seconds(20);
+  const NodeId never = c.nodes[2].id;
+  c.net.script = [never](const NodeId&, const NodeId& to, bool reply, const std::string& head) {
+    auto message = decode_block_message(head);
+    bool block = !reply && message && message->kind == BlockMessageKind::kPut;
+    std::optional<std::vector<Duration>> copies;
+    if (block && to == never) copies.emplace();
+    return copies;
+  };
+  Scope scope;
+  size_t good = 0;
+  TimePoint last;
+  scope.spawn(put_one(c, block(1, 0), 20000, good, last));
+  c.loop.run_for(milliseconds(1000));
+  REQUIRE(scope.running() == 1);
+  TimePoint since = c.loop.now();
+  c.net.cut_both(c.nodes[0].id, c.nodes[1].id);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+  c.loop.run_for(seconds(60));
+  REQUIRE(scope.running() == 0);
+  EXPECT(good == 0);
+  EXPECT(last - since < seconds(4));
+}
+
 TEST_CASE("blocks: damage everywhere is an error, never 'not found'") {
   BlockCluster c(8);
   REQUIRE(c.put(0, block(1, 0)));

@@ -70,6 +70,21 @@ TEST_CASE("segments: of a block that two bring at the same time one record is ga
   node.stop();
 }
 
+TEST_CASE("segments: a block that comes after the end is refused") {
+  SimLoop loop;
+  SimRng seed(7);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  REQUIRE(node.put_now(block(1, 0), 9000));
+  loop.run(node.store->close());
+  EXPECT(node.put_now(block(1, 1), 9000).is(ErrorCode::kUnavailable));
+  node.stop();
+  REQUIRE(node.start());
+  REQUIRE(node.put_now(block(1, 1), 9000));
+  node.stop();
+  EXPECT(node.fatals == 0);
+}
+
 TEST_CASE("segments: concurrent puts share a sync") {
   SimLoop loop;
   SimRng seed(2);

@@ -155,7 +155,48 @@ Outcome hidden_by_an_unchosen_row() {
   return out;
 }
 
+void restart(Three& three, int name) {
+  three.node(name).crash();
+  three.loop.run(three.node(name).start());
+}
+
+// A holds the partition and is cut off; B and C have been started again since they took its last
+// row; C takes over and writes the key. Then the links heal, and A knows nothing of it.
+void overtaken(Three& three) {
+  three.holds(Three::kA);
+  three.holds(Three::kC);
+  EXPECT(three.loop.run(three.write(Three::kA, NumberTable::put(1))).has_value());
+  three.loop.run_for(milliseconds(100));
+  restart(three, Three::kB);
+  restart(three, Three::kC);
+  three.fate = [](int from, int to, bool, Verb) -> Delays {
+    if (from == Three::kA || to == Three::kA) return lost();
+    return in_ms(1);
+  };
+  EXPECT(three.loop.run(three.write(Three::kC, NumberTable::put(2))).has_value());
+  three.loop.run_for(milliseconds(5000));
+  three.fate = nullptr;
+}
+
 }  // namespace
+
+TEST_CASE("a holder that was overtaken while it was cut off writes at once") {
+  Three three;
+  overtaken(three);
+  EXPECT(three.loop.run(three.write(Three::kA, NumberTable::put(3))).has_value());
+  EXPECT(three.read(Three::kB) == 3);
+}
+
+TEST_CASE("a holder that reads what another wrote holds the partition no longer") {
+  Three three;
+  overtaken(three);
+  // What they passed over is forgotten, so that they could not say that they never took A's row.
+  restart(three, Three::kB);
+  restart(three, Three::kC);
+  EXPECT(three.read(Three::kA) == 2);
+  EXPECT(three.loop.run(three.write(Three::kA, NumberTable::put(3))).has_value());
+  EXPECT(three.read(Three::kB) == 3);
+}
 
 TEST_CASE("a write answered 'not written' stays unwritten, whoever reads next") {
   Outcome out = hidden_by_an_unchosen_row();
