@@ -1,7 +1,7 @@
 // The repair queue: blocks that this node should have and of which it has no good copy, because a
 // read or the scrub found it bad, or it was not there. They are fetched at once, and again until
-// they come, or until every other replica has refused them for good. The queue survives a restart;
-// what it loses in a crash the scrub finds again.
+// they come, or until no replica has them and one has refused them for good. The queue survives a
+// restart; what it loses in a crash the scrub finds again.
 #include <algorithm>
 #include <chrono>
 
@@ -99,18 +99,18 @@ Task<Status> BlockService::repair_round() {
   co_return Status();
 }
 
-// A replica can be left alone with a row of an object that the others have given back: the manifest
-// of one whose head never came here, the parts of an upload that stays 'completing'. Each of the
-// others refused the version on its own proof that no row will name it again (a displaced head, an
-// ended upload: store/objects/reclaim.h; an orphan: docs/adr/0003-orphans.md). One such answer
-// would do if nobody ever erred; when all give it, nobody can bring the block either. Should a
-// chosen row lift a refusal yet nothing is lost: the comparison looks for what rows name, in the
-// queue or not.
+// A replica can be left with a row of an object that others have given back: the manifest of one
+// whose head never came here, the parts of an upload that stays 'completing'. Who refused the
+// version for good did so on proof that no row will name it again (a displaced head, an ended
+// upload: store/objects/reclaim.h; an orphan: docs/adr/0003-orphans.md). Replicas that joined since
+// know nothing of it, so one such answer is enough; but only where all others lack the block, so
+// that nobody could bring it anyway. Should a chosen row lift a refusal yet nothing is lost: the
+// comparison looks for what rows name, in the queue or not.
 Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
   std::vector<NodeId> replicas = replicas_of(key.home).all();
   bool ours = std::find(replicas.begin(), replicas.end(), peers_.self()) != replicas.end();
   bool done = !ours || segments_.has(key) || segments_.refused(key.id.version);
-  size_t willing = replicas.size();  // that have not refused it for good
+  size_t lacking = 0, refusing = 0;
   for (const NodeId& node : replicas) {
     if (done || node == peers_.self() || !topology_.alive(node)) continue;
     Status fetched = co_await fetch(node, key, runtime_.clock.after(kFetchTimeout));
@@ -124,12 +124,14 @@ Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
                 short_name(node), to_string(fetched.error()));
     }
     if (done || !fetched.is(ErrorCode::kNotFound)) continue;
+    ++lacking;
     auto refused = co_await refused_at(node, key, runtime_.clock.after(kFetchTimeout));
-    if (refused && *refused) --willing;
+    if (refused && *refused) ++refusing;
   }
-  if (!done && replicas.size() > 1 && willing == 1 && replicas_of(key.home).all() == replicas) {
+  bool unchanged = replicas_of(key.home).all() == replicas;
+  if (!done && refusing > 0 && lacking + 1 == replicas.size() && unchanged) {
     done = true;
-    log_info("block {} {} is not repaired: all other replicas have given its version back",
+    log_info("block {} {} is not repaired: no replica has it, and its version was given back",
              key.id.version.hex(), key.id.index);
   }
   if (done) {

@@ -262,6 +262,7 @@ Task<Status> Store::claim_upload(UploadAt& upload, rows::UploadRow::State from,
                                  TimePoint deadline) {
   OperationId claim = runtime_.rng.id<OperationId>();
   upload.row.set_claim(std::string(claim.view()));
+  upload.row.set_claimed_ms(runtime_.clock.wall_now().ms);
   std::vector<rows::UploadRow::State> expect;
   expect.push_back(from);
   std::string any;

@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <tuple>
 
@@ -98,7 +99,7 @@ Task<Result<std::vector<rows::ManifestPart>>> Store::source_parts(const HeadAt& 
 
 Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& source,
                           VersionId holder, TimePoint deadline) {
-  std::set<std::tuple<std::string, uint32_t>> owners;
+  std::map<std::tuple<std::string, uint32_t>, std::set<std::string>> owners;
   for (rows::ManifestPart& part : parts) {
     for (rows::Extent& extent : *part.mutable_extents()) {
       if (!extent.inline_body().empty()) continue;
@@ -107,14 +108,17 @@ Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& 
         extent.set_owner_partition(source.partition);
       }
       extent.set_holder(std::string(holder.view()));
-      owners.emplace(extent.owner(), extent.owner_partition());
+      owners[{extent.owner(), extent.owner_partition()}].insert(extent.version());
     }
   }
   if (SEEDED_BUG("objects-copy-unclaimed")) owners.clear();
-  std::vector<RegisterKey> claims;
-  for (const auto& [owner, partition] : owners)
+  std::vector<Claim> claims;
+  for (const auto& [at, versions] : owners) {
+    const auto& [owner, partition] = at;
     claims.push_back(
-        block_ref_key(partition, VersionId::from_bytes(owner).value_or(VersionId{}), holder));
+        {block_ref_key(partition, VersionId::from_bytes(owner).value_or(VersionId{}), holder),
+         claim_row(versions)});
+  }
   CO_TRY_STATUS(co_await put_claims(claims, true, deadline));
   Status there = co_await still_there(source, deadline);
   // No row names this holder, nor will one. What cannot be given back now stays: it keeps blocks
@@ -123,10 +127,11 @@ Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& 
   co_return there;
 }
 
-Task<Status> Store::put_claims(std::vector<RegisterKey> claims, bool stand, TimePoint deadline) {
-  for (RegisterKey& key : claims) {
-    Mutation mutation = new_mutation(stand ? "bp" : "bd");
-    auto done = co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline));
+Task<Status> Store::put_claims(std::vector<Claim> claims, bool stand, TimePoint deadline) {
+  for (Claim& claim : claims) {
+    Mutation mutation = new_mutation(stand ? "bp" + claim.row : "bd");
+    auto done =
+        co_await registers_.mutate(std::move(claim.key), std::move(mutation), step(deadline));
     CO_TRY(std::string reply, std::move(done));
   }
   co_return Status();

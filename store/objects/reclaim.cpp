@@ -9,6 +9,7 @@
 #include "base/core/seeded_bug.h"
 #include "store/objects/keys.h"
 #include "store/objects/manifest.h"
+#include "store/register/entry.h"
 
 namespace covey {
 namespace {
@@ -58,6 +59,7 @@ Task<void> Reclaimer::run(Scope& scope) {
     auto done = co_await pass();
     if (!done) log_debug("reclaiming: {}", to_string(done.error()));
     Status swept = co_await sweep_uploads();
+    if (swept) swept = co_await sweep_parts();
     if (!swept) log_debug("sweeping uploads: {}", to_string(swept.error()));
     manifest_ = {};
   }
@@ -203,7 +205,9 @@ Task<Result<Reclaimer::Verdict>> Reclaimer::judge_part(rows::GarbageRow garbage,
   CO_TRY(ReadResult read,
          co_await rows.read(upload_key, false, Fence{}, runtime_.clock.after(kStep)));
   rows::UploadRow upload;
-  if (!read.row) co_return joined ? Verdict::kWait : Verdict::kReclaim;
+  // An upload that is no more cannot say whether its object uses the part, and rows here may be
+  // old: if none anywhere names the blocks they are orphans (docs/adr/0003-orphans.md).
+  if (!read.row) co_return joined ? Verdict::kWait : Verdict::kForget;
   if (!upload.ParseFromString(*read.row))
     co_return fail(ErrorCode::kCorrupt, "an upload row does not decode");
   if (joined && upload.state() != rows::UploadRow::COMPLETED) co_return Verdict::kWait;
@@ -307,7 +311,7 @@ Task<Status> Reclaimer::release(std::vector<rows::Extent> extents) {
 Task<Status> Reclaimer::sweep_uploads() {
   std::vector<RegisterKey> keys;
   std::string prefix = table_prefix(TableId::kUploads);
-  auto rows = kv_.scan(prefix, prefix_end(prefix));
+  auto rows = kv_.scan(std::max(prefix, next_upload_), prefix_end(prefix));
   for (; rows->valid() && keys.size() < kUploadsPerPass; rows->next()) {
     Reader reader(rows->key());
     reader.u8();
@@ -315,6 +319,7 @@ Task<Status> Reclaimer::sweep_uploads() {
     keys.push_back({TableId::kUploads, partition, std::string(reader.rest())});
   }
   CO_TRY_STATUS(rows->status());
+  next_upload_ = rows->valid() ? std::string(rows->key()) : std::string();
   rows.reset();
   for (RegisterKey& key : keys) {
     CO_TRY(Registers::LocalState state, registers_.local(key));
@@ -330,31 +335,37 @@ Task<Status> Reclaimer::sweep_uploads() {
   co_return Status();
 }
 
+Task<Status> Reclaimer::abort(RegisterKey key, rows::UploadRow upload) {
+  rows::UploadMutation want;
+  want.add_expect(upload.state());
+  want.set_expect_claim(upload.claim());
+  *want.mutable_row() = std::move(upload);
+  want.mutable_row()->set_state(rows::UploadRow::ABORTED);
+  want.mutable_row()->set_ended_ms(runtime_.clock.wall_now().ms);
+  want.mutable_row()->clear_claim();
+  Mutation mutation;
+  mutation.operation = runtime_.rng.id<OperationId>();
+  mutation.body = encode_mutation(false, want);
+  auto aborted =
+      co_await registers_.mutate(std::move(key), std::move(mutation), runtime_.clock.after(kStep));
+  if (!aborted && !aborted.is(ErrorCode::kPreconditionFailed))
+    co_return tl::unexpected<Error>(std::move(aborted).error());
+  co_return Status();
+}
+
 Task<Status> Reclaimer::sweep_upload(RegisterKey key, rows::UploadRow upload) {
   auto ms = [](Duration d) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(d).count();
   };
   int64_t now = runtime_.clock.wall_now().ms;
-  rows::UploadMutation want;
-  Mutation mutation;
-  mutation.operation = runtime_.rng.id<OperationId>();
-  if (upload.state() == rows::UploadRow::OPEN) {
-    if (now - upload.started_ms() < ms(settings_.upload_expiry)) co_return Status();
-    want.add_expect(rows::UploadRow::OPEN);
-    *want.mutable_row() = upload;
-    want.mutable_row()->set_state(rows::UploadRow::ABORTED);
-    want.mutable_row()->set_ended_ms(now);
-    mutation.body = encode_mutation(false, want);
-    auto aborted = co_await registers_.mutate(std::move(key), std::move(mutation),
-                                              runtime_.clock.after(kStep));
-    if (!aborted && !aborted.is(ErrorCode::kPreconditionFailed))
-      co_return tl::unexpected<Error>(std::move(aborted).error());
-    co_return Status();
+  if (upload.ended_ms() == 0) {
+    // A Complete that broke off is not finished here: it may, for ever, have written its head or
+    // not. What became of its parts judge_ended finds out.
+    int64_t used = std::max(upload.started_ms(), upload.claimed_ms());
+    if (now - used < ms(settings_.upload_expiry)) co_return Status();
+    co_return co_await abort(std::move(key), std::move(upload));
   }
-  if (upload.state() == rows::UploadRow::COMPLETING ||
-      now - upload.ended_ms() < ms(settings_.grace)) {
-    co_return Status();
-  }
+  if (now - upload.ended_ms() < ms(settings_.grace)) co_return Status();
   // Part rows of an ended upload are dead: nobody reads them again, so they need no tombstones.
   std::vector<std::pair<std::string, RegisterKey>> parts;
   std::string prefix = table_prefix(TableId::kParts);
@@ -387,14 +398,58 @@ Task<Status> Reclaimer::sweep_upload(RegisterKey key, rows::UploadRow upload) {
     CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
   }
   if (waits || now - upload.ended_ms() < ms(settings_.upload_memory)) co_return Status();
+  rows::UploadMutation want;
   want.add_expect(upload.state());
   want.set_remove(true);
+  Mutation mutation;
+  mutation.operation = runtime_.rng.id<OperationId>();
   mutation.body = encode_mutation(false, want);
   auto removed =
       co_await registers_.mutate(std::move(key), std::move(mutation), runtime_.clock.after(kStep));
   if (!removed && !removed.is(ErrorCode::kPreconditionFailed) &&
       !removed.is(ErrorCode::kNoSuchUpload)) {
     co_return tl::unexpected<Error>(std::move(removed).error());
+  }
+  co_return Status();
+}
+
+// Of a replica that was away while the upload ended and its row went.
+Task<Status> Reclaimer::sweep_parts() {
+  std::string table = table_prefix(TableId::kParts);
+  std::vector<RegisterKey> firsts;  // one part of each upload
+  while (firsts.size() < kUploadsPerPass) {
+    auto rows = kv_.scan(std::max(table, next_part_), prefix_end(table));
+    CO_TRY_STATUS(rows->status());
+    if (!rows->valid()) {
+      next_part_.clear();
+      break;
+    }
+    Reader reader(rows->key());
+    reader.u8();
+    PartitionId partition = reader.u16_be();
+    std::string upload(reader.raw(UploadId::kSize));
+    firsts.push_back({TableId::kParts, partition, upload + std::string(reader.rest())});
+    next_part_ = prefix_end(register_store_prefix(TableId::kParts, partition) + upload);
+  }
+  for (RegisterKey& first : firsts) {
+    CO_TRY(Registers::LocalState state, registers_.local(first));
+    rows::PartRow part;
+    if (!state.row || !part.ParseFromString(*state.row)) continue;
+    RegisterKey upload{TableId::kUploads, first.partition, part.upload()};
+    CO_TRY(Registers::LocalState known, registers_.local(upload));
+    if (known.row) continue;
+    CO_TRY(ReadResult read, co_await registers_.read(std::move(upload), false, Fence{},
+                                                     runtime_.clock.after(kStep)));
+    if (read.row) continue;
+    // Their blocks go as orphans, unless the object has them (docs/adr/0003-orphans.md).
+    std::string prefix = register_store_prefix(TableId::kParts, first.partition) +
+                         first.key.substr(0, UploadId::kSize);
+    WriteBatch batch;
+    auto rows = kv_.scan(prefix, prefix_end(prefix));
+    for (; rows->valid(); rows->next()) batch.erase(std::string(rows->key()));
+    rows.reset();
+    batch.use_reserve();
+    CO_TRY_STATUS(co_await kv_.write(std::move(batch)));
   }
   co_return Status();
 }

@@ -6,7 +6,7 @@
 //    by a copy;
 //  - the parts of uploads that ended, except those the finished object uses, or a copy of it where
 //  nobody knows whether it ever stood;
-//  - uploads nobody finished: aborted after a week.
+//  - uploads nobody finished, those whose Complete broke off among them: aborted after a week.
 #pragma once
 
 #include <cstdint>
@@ -79,6 +79,9 @@ class Reclaimer {
 
   Task<Status> sweep_uploads();
   Task<Status> sweep_upload(RegisterKey key, rows::UploadRow upload);
+  Task<Status> abort(RegisterKey key, rows::UploadRow upload);
+  // Drops the rows of parts whose upload is no more.
+  Task<Status> sweep_parts();
 
   Runtime runtime_;
   Kv& kv_;
@@ -88,6 +91,7 @@ class Reclaimer {
   const GarbageClock& clock_;
   ReclaimSettings settings_;
   Manifest manifest_;  // read last in this pass: mostly an upload's parts are judged in a row
+  std::string next_upload_, next_part_;  // where the next sweep goes on; empty: at the beginning
   Progress progress_;
 };
 

@@ -338,8 +338,26 @@ Result<RegisterTable::Write> BlockRefTable::apply(const std::optional<std::strin
                                                   const Mutation& mutation) const {
   Write write;
   write.tombstone = mutation.body == "bd";
-  write.row = "+";
+  if (write.tombstone) return write;
+  if (!mutation.body.starts_with("bp+"))
+    return fail(ErrorCode::kInvalid, "an unknown change of a claim: upgrade this node");
+  write.row = mutation.body.substr(2);
   return write;
+}
+
+std::string claim_row(const std::set<std::string>& versions) {
+  std::string row = "+";
+  if (versions.size() > kClaimVersionsMax) return row;
+  for (const std::string& version : versions) row += version;
+  return row;
+}
+
+std::vector<VersionId> claimed_versions(std::string_view row) {
+  std::vector<VersionId> versions;
+  for (size_t at = 1; at < row.size(); at += VersionId::kSize)
+    if (auto version = VersionId::from_bytes(row.substr(at, VersionId::kSize)))
+      versions.push_back(*version);
+  return versions;
 }
 
 }  // namespace covey

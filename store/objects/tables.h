@@ -114,7 +114,14 @@ class BucketTable : public PlainTable {
                       const Mutation& mutation) const override;
 };
 
-// A row is empty; it exists or it does not. The body is "bp" to add and "bd" to remove.
+// A claim's row: '+', then the versions whose blocks the copy uses. Of more than kClaimVersionsMax
+// none is told, as in claims of releases before: then it may use any of its owner's.
+inline constexpr size_t kClaimVersionsMax = 2048;
+std::string claim_row(const std::set<std::string>& versions);
+// Empty: none is told.
+std::vector<VersionId> claimed_versions(std::string_view row);
+
+// The body is "bp" and the row to add, "bd" to remove.
 class BlockRefTable : public PlainTable {
  public:
   TableId id() const override { return TableId::kBlockRefs; }

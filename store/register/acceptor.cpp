@@ -107,7 +107,7 @@ bool Acceptor::never_took(PartitionId id, const Rank& rank) const {
 }
 
 // `old` is what stands for the key, the floor where it is missing: whatever was collected was at or
-// below it, and what was purged belongs to another layout.
+// below it.
 void Acceptor::displaced(const std::string& store_key, const Rank& old, const Rank& fresh) {
   const bool crosses = old.ballot != fresh.ballot;
   auto known = skipped_.find(store_key);
@@ -118,12 +118,14 @@ void Acceptor::displaced(const std::string& store_key, const Rank& old, const Ra
   skipped_[store_key] = {old, fresh};
 }
 
-// A key's ranks only rise here: below `from` were all before, at `to` and above are all since.
+// A key's ranks only rise here: below `from` were all before, at `to` and above are all since. Of
+// an earlier layout there may have been others, which were purged.
 bool Acceptor::skipped(const std::string& store_key, const Rank& rank, const Rank& at) const {
   auto known = skipped_.find(store_key);
   if (known == skipped_.end()) return false;
   const Skipped& gap = known->second;
-  return gap.from < rank && rank < gap.to && at >= gap.to;
+  return gap.from < rank && rank < gap.to && at >= gap.to &&
+         rank.ballot.epoch == gap.to.ballot.epoch;
 }
 
 Acceptor::Outcome Acceptor::accept(const RegisterKey& key, const Entry& entry,

@@ -2,6 +2,7 @@
 
 #include "proto/rows.pb.h"
 #include "store/objects/keys.h"
+#include "store/objects/tables.h"
 #include "store/register/entry.h"
 #include "store/sync/named_blocks.h"
 
@@ -34,24 +35,27 @@ Status add_garbage(Kv& kv, PartitionId home, std::set<VersionId>& names) {
   return found->status();
 }
 
-// A copy's claim keeps the data of its source. Of a multipart source the claim names the object and
-// not the parts: where nothing here tells which parts those are, every part may be.
+// A copy's claim keeps the data of its source. Where neither it nor anything else here tells which
+// parts of a multipart source those are, every part may be.
 Status add_claims(Kv& kv, SegmentStore& segments, PartitionId home,
                   const std::vector<SuspectVersion>& suspects, std::set<VersionId>& names) {
-  std::set<VersionId> owners;
+  std::set<VersionId> owners;  // of claims that do not say which versions they keep
   std::string prefix = register_store_prefix(TableId::kBlockRefs, home);
   auto rows = kv.scan(prefix, prefix_end(prefix));
   for (; rows->valid(); rows->next()) {
     TRY(EntryView entry, view_entry(rows->value()));
     auto owner =
         VersionId::from_bytes(rows->key().substr(prefix.size()).substr(0, VersionId::kSize));
-    if (!entry.tombstone && owner) owners.insert(*owner);
+    if (entry.tombstone || !owner) continue;
+    std::vector<VersionId> told = claimed_versions(entry.row);
+    names.insert(*owner);
+    names.insert(told.begin(), told.end());
+    if (told.empty()) owners.insert(*owner);
   }
   TRY_STATUS(rows->status());
   rows.reset();
   bool unknown = false;
   for (const VersionId& owner : owners) {
-    names.insert(owner);
     std::string manifest = attachment_store_key(home, owner, manifest_suffix(0).substr(0, 1));
     auto chunk = kv.scan(manifest, prefix_end(manifest));
     bool told = chunk->valid() || segments.first_of(home, owner).has_value();

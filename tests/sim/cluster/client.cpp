@@ -25,6 +25,7 @@ std::optional<Meaning> meaning(ErrorCode code) {
     case ErrorCode::kUnavailable:
     case ErrorCode::kConflict:
     case ErrorCode::kOverloaded:
+    case ErrorCode::kNoSuchUpload:  // it expired
     case ErrorCode::kNoSpace: return Meaning::kNotDone;
     case ErrorCode::kUnknownOutcome:
     case ErrorCode::kCancelled:

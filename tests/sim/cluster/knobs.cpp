@@ -82,6 +82,7 @@ void draw_store(SimRng rng, Knobs& knobs) {
     knobs.fold_pace = milliseconds(200 + rng.below(4000));
   }
   if (rng.chance(0.5)) knobs.reclaim_pause = milliseconds(300);
+  if (rng.chance(0.3)) knobs.upload_expiry = std::chrono::seconds(20);
 }
 
 }  // namespace

@@ -70,6 +70,7 @@ struct Knobs {
   bool reclaim = false;
   std::chrono::seconds reclaim_delay{30};
   Duration reclaim_pause = std::chrono::seconds(5);
+  std::chrono::seconds upload_expiry = std::chrono::hours(24 * 7);
   Duration resync_every = std::chrono::seconds(20);
   // Small files of the journal serve again soon, and slow folds still need what stood in them.
   uint64_t journal_file_bytes = 128 * kKiB;

@@ -21,6 +21,7 @@ constexpr Duration kEchoes = 1s;
 constexpr Duration kSettle = 10s;
 constexpr Duration kFoldPaceHealed = 40ms;
 constexpr Duration kReclaimWithin = 3min;
+constexpr size_t kPartsPerUpload = 2;
 constexpr Duration kConvergeWithin = 3min;
 constexpr Duration kScrubWithin = 10min;
 constexpr size_t kListedAtOnce = 256;
@@ -53,6 +54,7 @@ World::World(uint64_t the_seed, const std::string& only, Trace::Print print)
     nodes.back()->journal_file_bytes = knobs.journal_file_bytes;
     nodes.back()->resync_every = knobs.resync_every;
     nodes.back()->reclaim_pause = knobs.reclaim_pause;
+    nodes.back()->config.upload_expiry = knobs.upload_expiry;
     nodes.back()->config.memory_cap_bytes = knobs.memory_cap_bytes;
     nodes.back()->on_trouble = [this](const std::string& what) { complain(what); };
     nodes.back()->on_layout = [this](const LayoutState& state) { adopted(state); };
@@ -289,14 +291,25 @@ size_t World::garbage(SimNode& node, bool describe) {
   return rows;
 }
 
+// Parts of uploads, all of which ought to have ended by now, unless they began in the future.
+size_t World::parts_left(SimNode& node) {
+  if (knobs.upload_expiry > kReclaimWithin || knobs.has(Fault::kClockJump)) return 0;
+  std::string table(1, static_cast<char>(TableId::kParts));
+  size_t rows = 0;
+  for (auto row = node.now()->kv().scan(table, prefix_end(table)); row->valid(); row->next())
+    ++rows;
+  return rows;
+}
+
 // Waits until what nothing refers to any more is gone; what is left is checked afterwards. What a
 // copy refers to stays.
 void World::reclaim_all() {
   size_t copies = history.copies();
   auto reclaimed = [this, copies] {
     std::vector<SimNode*> up = in_service();
-    return std::all_of(up.begin(), up.end(),
-                       [&](SimNode* node) { return garbage(*node, false) <= copies; });
+    return std::all_of(up.begin(), up.end(), [&](SimNode* node) {
+      return garbage(*node, false) <= copies && parts_left(*node) <= kPartsPerUpload * copies;
+    });
   };
   TimePoint until = loop.after(kReclaimWithin);
   bool done = false;
@@ -306,7 +319,10 @@ void World::reclaim_all() {
   }
   if (!done) {
     complain("what was displaced is not given back");
-    for (SimNode* node : in_service()) (void)garbage(*node, true);
+    for (SimNode* node : in_service()) {
+      (void)garbage(*node, true);
+      trace.line("  n{}: {} parts of uploads", node->number, parts_left(*node));
+    }
   }
   trace.line("reclaimed");
 }
@@ -343,6 +359,24 @@ Task<void> World::read_copies(SimNode& node) {
   }
 }
 
+// Of the blocks that are still to be repaired on any node: whose rows name them.
+void World::describe_repairs() {
+  for (SimNode* node : in_service()) {
+    for (PartitionId home = 0; home < knobs.partitions && node->serving(); ++home) {
+      auto waiting = node->now()->storage().blocks().waiting_repairs(home);
+      for (size_t i = 0; waiting && i < waiting->size(); ++i) {
+        const BlockId& id = (*waiting)[i].id;
+        trace.line("  n{} lacks block {} {} of partition {}", node->number, id.version.hex(),
+                   id.index, home);
+        for (SimNode* other : in_service())
+          for (const auto& [key, value] : other->rows.rows)
+            if ((key + value).find(id.version.view()) != std::string::npos)
+              trace.line("    n{}: row {}: {}", other->number, hex_encode(key), hex_encode(value));
+      }
+    }
+  }
+}
+
 void World::scrub() {
   for (SimNode* node : in_service()) {
     if (!node->rows.damaged.empty())
@@ -351,7 +385,10 @@ void World::scrub() {
   }
   TimePoint until = loop.after(kScrubWithin);
   while (!scrubbed() && loop.now() < until) loop.run_for(1s);
-  if (!scrubbed()) return complain("what a scrub found is not repaired");
+  if (!scrubbed()) {
+    describe_repairs();
+    return complain("what a scrub found is not repaired");
+  }
   for (SimNode* node : in_service()) loop.run(read_copies(*node));
   trace.line("scrubbed: {} good copies", counts.good_copies);
   if (good_) converge();

@@ -98,6 +98,8 @@ class World {
   void reclaim_all();
   size_t garbage(SimNode& node, bool describe);
   // Every copy is read; what is bad is found, and the others' copies take its place.
+  void describe_repairs();
+  size_t parts_left(SimNode& node);
   void scrub();
   bool scrubbed() const;
   Task<void> read_copies(SimNode& node);

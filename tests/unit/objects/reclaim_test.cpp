@@ -67,7 +67,11 @@ struct ReclaimFixture : ObjectsFixture {
     rows::UploadMutation want;
     REQUIRE(want.mutable_row()->ParseFromString(read.row.value()));
     want.mutable_row()->set_state(state);
-    want.mutable_row()->set_ended_ms(host.runtime().clock.wall_now().ms);
+    bool ended = state != rows::UploadRow::COMPLETING;
+    want.mutable_row()->set_ended_ms(ended ? host.runtime().clock.wall_now().ms : 0);
+    change_upload(std::move(want));
+  }
+  void change_upload(rows::UploadMutation want) {
     want.add_expect(rows::UploadRow::COMPLETED);
     Mutation mutation;
     mutation.body = encode_mutation(false, want);
@@ -147,5 +151,29 @@ TEST_CASE_FIXTURE(ReclaimFixture, "a Complete sent again finishes what was not w
   REQUIRE(complete().has_value());
   set_state(rows::UploadRow::COMPLETING);
   EXPECT(complete().has_value());
+  EXPECT(get("k").value() == bytes);
+}
+
+TEST_CASE_FIXTURE(ReclaimFixture, "an upload whose Complete broke off ends a week later") {
+  REQUIRE(complete().has_value());
+  set_state(rows::UploadRow::COMPLETING);
+  run_reclaimer();
+  EXPECT(complete().has_value());  // until then it can be sent again
+  set_state(rows::UploadRow::COMPLETING);
+  loop.run(loop.sleep(std::chrono::hours(24 * 7)));
+  run_reclaimer();
+  EXPECT(complete().is(ErrorCode::kNoSuchUpload));
+  EXPECT(get("k").value() == bytes);
+}
+
+// Of a replica that was away for longer than an ended upload is remembered.
+TEST_CASE_FIXTURE(ReclaimFixture,
+                  "rows of parts go after their upload's, blocks are left to others") {
+  REQUIRE(complete().has_value());
+  rows::UploadMutation remove;
+  remove.set_remove(true);
+  change_upload(std::move(remove));
+  run_reclaimer();
+  EXPECT_FALSE(kv->get(register_store_key(part_row)).value().has_value());
   EXPECT(get("k").value() == bytes);
 }
