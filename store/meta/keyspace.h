@@ -12,7 +12,7 @@ enum class TableId : uint8_t {
   kUploads = 0x11,    // bucket id, shard u16 BE, object key, 0x00, upload id -> UploadRow
   kParts = 0x12,      // upload id, part number u32 BE -> PartRow
   kBuckets = 0x13,    // bucket name -> BucketRow
-  kBlockRefs = 0x14,  // source version id, destination version id -> claim_row (store/objects/tables.h)
+  kBlockRefs = 0x14,  // source version id, destination version id -> claim_row
   // Likewise of available buckets (store/available): the same keys, rows that are joined.
   kAvailableHeads = 0x15,
   kAvailableUploads = 0x16,
