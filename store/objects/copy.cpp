@@ -99,7 +99,6 @@ Task<Result<std::vector<rows::ManifestPart>>> Store::source_parts(const HeadAt& 
 
 Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& source,
                           VersionId holder, TimePoint deadline) {
-  std::map<std::tuple<std::string, uint32_t>, std::set<std::string>> owners;
   for (rows::ManifestPart& part : parts) {
     for (rows::Extent& extent : *part.mutable_extents()) {
       if (!extent.inline_body().empty()) continue;
@@ -108,30 +107,29 @@ Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& 
         extent.set_owner_partition(source.partition);
       }
       extent.set_holder(std::string(holder.view()));
-      owners[{extent.owner(), extent.owner_partition()}].insert(extent.version());
     }
   }
-  if (SEEDED_BUG("objects-copy-unclaimed")) owners.clear();
-  std::vector<Claim> claims;
-  for (const auto& [at, versions] : owners) {
-    const auto& [owner, partition] = at;
-    claims.push_back(
-        {block_ref_key(partition, VersionId::from_bytes(owner).value_or(VersionId{}), holder),
-         claim_row(versions)});
-  }
-  CO_TRY_STATUS(co_await put_claims(claims, true, deadline));
+  CO_TRY_STATUS(co_await put_claims(parts, true, deadline));
   Status there = co_await still_there(source, deadline);
-  // No row names this holder, nor will one. What cannot be given back now stays: it keeps blocks
-  // that nobody needs, no more.
-  if (!there) (void)co_await put_claims(std::move(claims), false, deadline);
+  if (!there) (void)co_await put_claims(parts, false, deadline);
   co_return there;
 }
 
-Task<Status> Store::put_claims(std::vector<Claim> claims, bool stand, TimePoint deadline) {
-  for (Claim& claim : claims) {
-    Mutation mutation = new_mutation(stand ? "bp" + claim.row : "bd");
-    auto done =
-        co_await registers_.mutate(std::move(claim.key), std::move(mutation), step(deadline));
+Task<Status> Store::put_claims(const std::vector<rows::ManifestPart>& parts, bool stand,
+                               TimePoint deadline) {
+  std::map<std::tuple<uint32_t, std::string, std::string>, std::set<std::string>> claims;
+  for (const rows::ManifestPart& part : parts)
+    for (const rows::Extent& extent : part.extents())
+      if (!extent.owner().empty())
+        claims[{extent.owner_partition(), extent.owner(), extent.holder()}].insert(
+            extent.version());
+  if (SEEDED_BUG("objects-copy-unclaimed")) claims.clear();
+  for (const auto& [at, versions] : claims) {
+    const auto& [partition, owner, holder] = at;
+    RegisterKey key = block_ref_key(partition, VersionId::from_bytes(owner).value_or(VersionId{}),
+                                    VersionId::from_bytes(holder).value_or(VersionId{}));
+    Mutation mutation = new_mutation(stand ? "bp" + claim_row(versions) : "bd");
+    auto done = co_await registers_.mutate(std::move(key), std::move(mutation), step(deadline));
     CO_TRY(std::string reply, std::move(done));
   }
   co_return Status();
@@ -179,6 +177,7 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
       for (const auto& [name, value] : *request.replace_tags) (*row.mutable_tags())[name] = value;
     }
     std::vector<Attachment> attachments;
+    std::vector<rows::ManifestPart> parts;
     // A claim on the source's blocks is a register, which a site that is cut off cannot write.
     if (at.space.available && !row.inline_body()) {
       CO_TRY(std::unique_ptr<BodySource> body, co_await source_body(source, 0, source.row.size()));
@@ -194,7 +193,7 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
         co_return fail(ErrorCode::kUnavailable, "the source's body could not be read");
       attachments.push_back({version, std::string(kInlineSuffix), *source.inline_body});
     } else {
-      CO_TRY(std::vector<rows::ManifestPart> parts, co_await source_parts(source, deadline));
+      CO_TRY(parts, co_await source_parts(source, deadline));
       Status there = co_await claim(parts, source, version, deadline);
       if (there.is(ErrorCode::kConflict) && tries < kSourceRetriesMax) continue;
       CO_TRY_STATUS(std::move(there));
@@ -202,8 +201,11 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
     }
     rows::ConditionsMessage conditions;
     set_conditions(conditions, request.conditions);
-    CO_TRY(std::string reply, co_await write_head(at, request.key, row, std::move(conditions),
-                                                  std::move(attachments), deadline));
+    auto written = co_await write_head(at, request.key, row, std::move(conditions),
+                                       std::move(attachments), deadline);
+    if (written.is(ErrorCode::kPreconditionFailed))
+      (void)co_await put_claims(parts, false, deadline);
+    CO_TRY(std::string reply, std::move(written));
     co_return object_info(std::move(request.key), row);
   }
 }

@@ -174,11 +174,10 @@ class Store : public ObjectStore {
   // after which the source was still there. Errors: kConflict (it was not: there are no claims).
   Task<Status> claim(std::vector<rows::ManifestPart>& parts, const HeadAt& source, VersionId holder,
                      TimePoint deadline);
-  struct Claim {
-    RegisterKey key;
-    std::string row;  // tables.h
-  };
-  Task<Status> put_claims(std::vector<Claim> claims, bool stand, TimePoint deadline);
+  // The claims behind `parts`. To give them back no row may name their holder, nor come to. What
+  // cannot be given back now stays: it keeps blocks that nobody needs, no more.
+  Task<Status> put_claims(const std::vector<rows::ManifestPart>& parts, bool stand,
+                          TimePoint deadline);
   Task<Result<std::vector<rows::ManifestPart>>> source_parts(const HeadAt& source,
                                                              TimePoint deadline);
   Task<Status> still_there(const HeadAt& source, TimePoint deadline);

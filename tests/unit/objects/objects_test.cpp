@@ -101,6 +101,30 @@ TEST_CASE_FIXTURE(ObjectsFixture, "a copy keeps its bytes when the source is rep
   EXPECT(get("copy").value() == bytes);
 }
 
+TEST_CASE_FIXTURE(ObjectsFixture, "a copy that its condition refuses keeps no claim") {
+  REQUIRE(put("source", sample(3'000'000)).has_value());
+  Bucket bucket = loop.run(store->bucket("b", later(), Freshness::kNow)).value();
+  auto claims = [&] {
+    RangeQuery query;
+    query.table = TableId::kBlockRefs;
+    query.partition = KeySpace{bucket.id, bucket.index_shards, 16}.partition("source");
+    query.end = std::string(2 * VersionId::kSize, '\xff');
+    query.limit = 10;
+    return loop.run(registers.range(query, later())).value().items;
+  };
+  CopyRequest request;
+  request.source_bucket = request.bucket = "b";
+  request.source_key = "source";
+  request.key = "copy";
+  request.owner = "owner";
+  request.conditions.if_none_match.push_back("*");
+  REQUIRE(loop.run(store->copy(request, later())).has_value());
+  EXPECT(claims().size() == 1);
+  EXPECT(claimed_versions(claims()[0].row).size() == 1);
+  EXPECT(loop.run(store->copy(request, later())).is(ErrorCode::kPreconditionFailed));
+  EXPECT(claims().size() == 1);
+}
+
 TEST_CASE_FIXTURE(ObjectsFixture, "a bucket with objects is not deleted, an empty one is gone") {
   REQUIRE(put("k", "x").has_value());
   EXPECT(loop.run(store->delete_bucket("b", later())).is(ErrorCode::kBucketNotEmpty));
