@@ -5,6 +5,7 @@
 
 #include "tests/sim/cluster/available_load.h"
 #include "tests/sim/cluster/client.h"
+#include "tests/sim/cluster/endangered.h"
 #include "tests/sim/cluster/faults.h"
 #include "tests/sim/cluster/operator.h"
 #include "tests/sim/cluster/placement.h"
@@ -26,6 +27,7 @@ constexpr Duration kConvergeWithin = 3min;
 constexpr Duration kScrubWithin = 10min;
 constexpr size_t kListedAtOnce = 256;
 constexpr uint64_t kWatchEvery = 16;  // steps of the loop
+constexpr uint64_t kEndangeredEvery = 64 * kWatchEvery;
 constexpr Duration kIdleWithin = 1min;
 // A change waits for members that are away, and starts anew when it was taken back.
 constexpr Duration kChangeWithin = 15min;
@@ -225,7 +227,9 @@ bool World::heal() {
     return false;
   }
   trace.line("healed");
-  loop.run_for(kSettle);
+  // Nobody asks for anything now, so that what each node does by itself is seen.
+  for (TimePoint until = loop.after(kSettle); loop.now() < until; loop.run_for(1s))
+    look_for_endangered();
   return true;
 }
 
@@ -394,8 +398,14 @@ void World::scrub() {
   if (good_) converge();
 }
 
+void World::look_for_endangered() {
+  std::string wrong = good_ ? endangered(*this) : std::string();
+  if (!wrong.empty()) complain(wrong);
+}
+
 void World::watch() {
   if (++steps_ % kWatchEvery != 0) return;
+  if (steps_ % kEndangeredEvery == 0) look_for_endangered();
   for (auto& node : nodes) {
     if (!node->serving()) continue;
     for (const Level& one : node->now()->levels()) {

@@ -105,6 +105,7 @@ class World {
   Task<void> read_copies(SimNode& node);
   void check_idle();
   // No node holds more of anything than its limit allows; called at every step.
+  void look_for_endangered();
   void watch();
   Task<void> look_at_everything();
   void check_histories();
