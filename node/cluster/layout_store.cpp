@@ -13,7 +13,7 @@ constexpr TableId kPartitionTables[] = {
     TableId::kBlockRefs, TableId::kAttachments, TableId::kPartitions, TableId::kFences};
 
 std::string node_key(std::string_view name) {
-  std::string key(1, static_cast<char>(TableId::kNode));
+  std::string key = table_begin(TableId::kNode);
   return key.append(name);
 }
 

@@ -74,7 +74,7 @@ bool is_mount(const std::string& dir) {
 }
 
 std::string row_of(const std::string& dir) {
-  return std::string(1, static_cast<char>(TableId::kNode)) + "data-dir/" + dir;
+  return table_begin(TableId::kNode) + "data-dir/" + dir;
 }
 
 }  // namespace

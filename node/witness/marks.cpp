@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view kPrefix = "mark/";
 
 std::string mark_key(std::string_view node) {
-  std::string key(1, static_cast<char>(TableId::kNode));
+  std::string key = table_begin(TableId::kNode);
   key.append(kPrefix);
   return key.append(node);
 }

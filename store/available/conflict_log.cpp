@@ -12,13 +12,11 @@ constexpr uint8_t kFormat = 1;
 constexpr size_t kKeyPrefixBytes = BucketId::kSize + 2;  // bucket id, index shard
 
 std::string event_key(uint64_t number) {
-  std::string key(1, static_cast<char>(TableId::kConflicts));
+  std::string key = table_begin(TableId::kConflicts);
   Writer(key).u64_be(number);
   return key;
 }
-std::string events_end() {
-  return std::string(1, static_cast<char>(static_cast<uint8_t>(TableId::kConflicts) + 1));
-}
+std::string events_end() { return table_end(TableId::kConflicts); }
 
 }  // namespace
 

@@ -20,7 +20,7 @@ std::string actor_key(PartitionId partition) {
 }
 
 std::string seal_key(const BucketId& bucket) {
-  std::string key(1, static_cast<char>(TableId::kSeals));
+  std::string key = table_begin(TableId::kSeals);
   return key.append(bucket.view());
 }
 

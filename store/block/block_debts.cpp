@@ -48,8 +48,8 @@ void BlockService::pay(const BlockKey& key) {
 Task<Result<size_t>> BlockService::settle_debts() {
   std::vector<BlockKey> owed;
   uint64_t count = 0;
-  std::string begin(1, static_cast<char>(TableId::kBlockDebts));
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockDebts) + 1));
+  std::string begin = table_begin(TableId::kBlockDebts);
+  std::string end = table_end(TableId::kBlockDebts);
   auto rows = kv_.scan(begin, end);
   TimePoint now = runtime_.clock.now();
   for (; rows->valid(); rows->next()) {

@@ -19,8 +19,6 @@ constexpr Duration kLook = std::chrono::seconds(1);
 constexpr int kLooksPerRound = 10;  // what could not be fetched is tried again after so many
 constexpr Duration kFetchTimeout = std::chrono::seconds(10);
 
-std::string prefix() { return std::string(1, static_cast<char>(TableId::kBlockRepairs)); }
-
 std::string row_of(const BlockKey& key) { return block_row_key(TableId::kBlockRepairs, key); }
 
 }  // namespace
@@ -73,8 +71,7 @@ Task<void> BlockService::repair_loop() {
 Task<Status> BlockService::repair_round() {
   std::vector<BlockKey> keys;
   uint64_t count = 0;
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockRepairs) + 1));
-  auto rows = kv_.scan(prefix(), std::move(end));
+  auto rows = kv_.scan(table_begin(TableId::kBlockRepairs), table_end(TableId::kBlockRepairs));
   for (; rows->valid(); rows->next()) {
     const BlockKey key = decode_block_row_key(rows->key()).value_or(BlockKey{});
     ++count;

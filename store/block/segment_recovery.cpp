@@ -48,8 +48,8 @@ Task<Status> SegmentStore::open(std::function<void(BlockKey)> recovered) {
 // A data folder may be older than the metadata, or empty: what the index names and no segment holds
 // is fetched from other nodes.
 Task<Status> SegmentStore::forget_lost() {
-  std::string begin(1, static_cast<char>(TableId::kBlockIndex));
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kBlockIndex) + 1));
+  std::string begin = table_begin(TableId::kBlockIndex);
+  std::string end = table_end(TableId::kBlockIndex);
   uint64_t lost = 0;
   for (bool more = true; more;) {
     WriteBatch batch;
@@ -87,9 +87,9 @@ Task<Status> SegmentStore::forget_lost() {
 // Until blocks stood under their home partition the index was another: it is made again from the
 // segments, all of them read from the start.
 Task<Status> SegmentStore::forget_old_index() {
-  std::string begin(1, static_cast<char>(TableId::kBlockIndex));
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kSegments) + 1));
-  auto first = kv_.scan(begin, std::string(1, static_cast<char>(TableId::kBlockDebts)));
+  std::string begin = table_begin(TableId::kBlockIndex);
+  std::string end = table_end(TableId::kSegments);
+  auto first = kv_.scan(begin, table_begin(TableId::kBlockDebts));
   bool old = first->valid() && !decode_block_row_key(first->key());
   CO_TRY_STATUS(first->status());
   first.reset();
@@ -115,8 +115,7 @@ Task<Status> SegmentStore::forget_old_index() {
 // What is live is what the index says; the counts in the segments' rows may be older than a drop.
 Status SegmentStore::count_all() {
   std::map<uint64_t, uint64_t> live;
-  auto rows = kv_.scan(std::string(1, static_cast<char>(TableId::kBlockIndex)),
-                       std::string(1, static_cast<char>(TableId::kBlockIndex) + 1));
+  auto rows = kv_.scan(table_begin(TableId::kBlockIndex), table_end(TableId::kBlockIndex));
   home_bytes_.clear();
   for (; rows->valid(); rows->next()) {
     auto key = decode_block_row_key(rows->key());

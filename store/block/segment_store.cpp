@@ -50,7 +50,7 @@ std::string SegmentStore::index_key(const BlockKey& block) {
 }
 
 std::string SegmentStore::segment_key(uint64_t segment) {
-  std::string key(1, static_cast<char>(TableId::kSegments));
+  std::string key = table_begin(TableId::kSegments);
   Writer(key).u64_be(segment);
   return key;
 }

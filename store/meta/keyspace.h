@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace covey {
 
@@ -38,5 +39,11 @@ enum class TableId : uint8_t {
   kNode =
       0x50,  // this node's own: boot epoch, adopted layout, what it remembers of peers' sequences
 };
+
+// The keys of a table: from the first on, up to but not the second.
+inline std::string table_begin(TableId table) { return std::string(1, static_cast<char>(table)); }
+inline std::string table_end(TableId table) {
+  return std::string(1, static_cast<char>(static_cast<uint8_t>(table) + 1));
+}
 
 }  // namespace covey

@@ -14,7 +14,7 @@ inline constexpr std::string_view kStartsRow = "starts";               // u64
 inline constexpr std::string_view kPeersRow = "peers";
 
 inline std::string node_row_key(std::string_view name) {
-  return std::string(1, static_cast<char>(TableId::kNode)).append(name);
+  return table_begin(TableId::kNode).append(name);
 }
 
 }  // namespace covey

@@ -11,7 +11,7 @@
 namespace covey {
 
 inline std::string refused_store_key(const VersionId& version) {
-  return std::string(1, static_cast<char>(TableId::kRefused)).append(version.view());
+  return table_begin(TableId::kRefused).append(version.view());
 }
 
 }  // namespace covey

@@ -50,6 +50,7 @@ class Reclaimer {
   Progress progress() const { return progress_; }
 
  private:
+  static constexpr Duration kStep = std::chrono::seconds(4);  // a row, read or written
   enum class Verdict { kReclaim, kForget, kWait };
   struct Garbage {
     std::string kv_key;
@@ -61,22 +62,26 @@ class Reclaimer {
     std::set<std::string> names;  // versions
   };
 
+  // Where the rows of a garbage row's table are.
+  Registers& rows_of(TableId table) { return is_available(table) ? available_ : registers_; }
   Result<std::vector<Garbage>> old_garbage() const;
   Task<Result<Verdict>> judge_head(rows::GarbageRow garbage, rows::HeadRow head);
   Task<Result<Verdict>> judge_part(rows::GarbageRow garbage, rows::PartRow part);
   Task<Status> settle(Garbage garbage);
+  static std::vector<rows::Extent> extents_of(const rows::PartRow& part) {
+    return {part.part().extents().begin(), part.part().extents().end()};
+  }
   // Drops the blocks these extents own and the claims they hold on others' data.
   Task<Status> release(std::vector<rows::Extent> extents);
   Task<Result<bool>> referenced(PartitionId partition, VersionId owner);
+
+  // reclaim_uploads.cpp
   // What becomes of a part's data now that its upload has ended: kForget where an object has it.
   Task<Result<Verdict>> judge_ended(RegisterKey upload_key, rows::UploadRow upload,
                                     std::string part_version);
   // Whether the manifest that the upload became, or was to become, names the part.
   Task<Result<bool>> named(Registers& rows, PartitionId partition, rows::HeadRow head,
                            std::string part_version);
-  // Where the rows of a garbage row's table are.
-  Registers& rows_of(TableId table) { return is_available(table) ? available_ : registers_; }
-
   Task<Status> sweep_uploads();
   Task<Status> sweep_upload(RegisterKey key, rows::UploadRow upload);
   Task<Status> abort(RegisterKey key, rows::UploadRow upload);

@@ -18,8 +18,7 @@ void add_versions(const Extents& extents, std::set<VersionId>& names) {
 }
 
 Status add_garbage(Kv& kv, PartitionId home, std::set<VersionId>& names) {
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kGarbage) + 1));
-  auto found = kv.scan(std::string(1, static_cast<char>(TableId::kGarbage)), std::move(end));
+  auto found = kv.scan(table_begin(TableId::kGarbage), table_end(TableId::kGarbage));
   for (; found->valid(); found->next()) {
     rows::GarbageRow garbage;
     std::string_view value = found->value();

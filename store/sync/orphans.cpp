@@ -41,8 +41,6 @@ std::optional<Pending> decode_pending(std::string_view value) {
   return pending;
 }
 
-std::string table_prefix(TableId table) { return std::string(1, static_cast<char>(table)); }
-
 }  // namespace
 
 Orphans::Orphans(Runtime runtime, Kv& kv, Peers& peers, const Topology& topology,
@@ -154,8 +152,8 @@ Task<Result<std::set<VersionId>>> Orphans::old_versions(PartitionId home) {
 
 // Refusals of this node's own that an earlier process left; later ones are counted as they come.
 Task<Status> Orphans::find_own_refusals() {
-  std::string begin = table_prefix(TableId::kRefused);
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kRefused) + 1));
+  std::string begin = table_begin(TableId::kRefused);
+  std::string end = table_end(TableId::kRefused);
   for (bool more = true; more;) {
     auto rows = kv_.scan(begin, end);
     for (size_t looked = 0; rows->valid() && looked < kListedAtOnce; ++looked, rows->next()) {
@@ -282,8 +280,7 @@ Task<Status> Orphans::drop(PartitionId home, Suspects suspects) {
 }
 
 Result<Orphans::Answer> Orphans::hints_here() const {
-  std::string prefix = table_prefix(TableId::kHints);
-  auto hints = kv_.scan(prefix, prefix_end(prefix));
+  auto hints = kv_.scan(table_begin(TableId::kHints), table_end(TableId::kHints));
   bool any = hints->valid();
   TRY_STATUS(hints->status());
   return any ? Answer::kNamed : Answer::kRefused;

@@ -95,7 +95,7 @@ Task<Result<std::set<VersionId>>> keep_as_hints(Kv& kv, PartitionId partition,
 }
 
 Task<Status> purge_garbage(Kv& kv, PartitionId partition, std::function<bool()> go_on) {
-  std::string behind(1, static_cast<char>(TableId::kGarbage));
+  std::string behind = table_begin(TableId::kGarbage);
   const std::string end = behind_prefix(behind);
   bool more = true;
   while (more) {

@@ -23,7 +23,7 @@ constexpr double kBytesPerSecondMin = 1.0 * kMiB, kBytesPerSecondMax = 64.0 * kM
 // busy disk answers slowly and so gets more rest.
 constexpr int kRest = 3, kRestFast = 1;
 
-std::string state_key() { return std::string(1, static_cast<char>(TableId::kNode)) + "scrub"; }
+std::string state_key() { return table_begin(TableId::kNode) + "scrub"; }
 
 Duration seconds_of(double seconds) { return Duration(static_cast<int64_t>(seconds * 1e9)); }
 

@@ -24,7 +24,7 @@ constexpr size_t kPageBytesMax = 512 * kKiB;
 constexpr int kPagesMax = 1000;
 
 std::string kv_key(const std::string& table, const std::string& key) {
-  std::string name(1, static_cast<char>(TableId::kControl));
+  std::string name = table_begin(TableId::kControl);
   name.append(table).push_back('\0');
   name.append(key);
   return name;
@@ -63,8 +63,8 @@ ControlStore::ControlStore(Runtime runtime, Kv& kv, Peers& peers, const Topology
 }
 
 Status ControlStore::load() {
-  std::string begin(1, static_cast<char>(TableId::kControl));
-  std::string end(1, static_cast<char>(static_cast<uint8_t>(TableId::kControl) + 1));
+  std::string begin = table_begin(TableId::kControl);
+  std::string end = table_end(TableId::kControl);
   auto rows = kv_.scan(begin, end);
   for (; rows->valid(); rows->next()) {
     rows::ControlRow row;

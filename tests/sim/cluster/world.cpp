@@ -278,10 +278,9 @@ void World::converge() {
 }
 
 size_t World::garbage(SimNode& node, bool describe) {
-  std::string table(1, static_cast<char>(TableId::kGarbage)), end = table;
-  ++end[0];
   size_t rows = 0;
-  for (auto row = node.now()->kv().scan(table, end); row->valid(); row->next()) {
+  auto row = node.now()->kv().scan(table_begin(TableId::kGarbage), table_end(TableId::kGarbage));
+  for (; row->valid(); row->next()) {
     rows::GarbageRow garbage;
     (void)garbage.ParseFromArray(row->value().data(), static_cast<int>(row->value().size()));
     RegisterKey key{static_cast<TableId>(garbage.table()), garbage.partition(), garbage.key()};
@@ -298,10 +297,9 @@ size_t World::garbage(SimNode& node, bool describe) {
 // Parts of uploads, all of which ought to have ended by now, unless they began in the future.
 size_t World::parts_left(SimNode& node) {
   if (knobs.upload_expiry > kReclaimWithin || knobs.has(Fault::kClockJump)) return 0;
-  std::string table(1, static_cast<char>(TableId::kParts));
   size_t rows = 0;
-  for (auto row = node.now()->kv().scan(table, prefix_end(table)); row->valid(); row->next())
-    ++rows;
+  auto row = node.now()->kv().scan(table_begin(TableId::kParts), table_end(TableId::kParts));
+  for (; row->valid(); row->next()) ++rows;
   return rows;
 }
 

@@ -92,8 +92,7 @@ class World {
     return *kvs_[n];
   }
   void put_row(int n, const std::string& name = "row") {
-    kv(n).rows[std::string(1, static_cast<char>(TableId::kBuckets)) + std::string(2, '\0') + name] =
-        "x";
+    kv(n).rows[table_begin(TableId::kBuckets) + std::string(2, '\0') + name] = "x";
   }
   void wipe(int n) { kvs_.erase(n); }
   bool up(int n) const { return nodes_.contains(n) && !cut_off.contains(n); }

@@ -73,8 +73,7 @@ struct RepairCluster : BlockCluster {
     garbage.set_table(static_cast<uint32_t>(TableId::kHeads));
     garbage.set_partition(kHome);
     garbage.set_row(head(version, 1).SerializeAsString());
-    write(at, std::string(1, static_cast<char>(TableId::kGarbage)) + "12345678",
-          garbage.SerializeAsString());
+    write(at, table_begin(TableId::kGarbage) + "12345678", garbage.SerializeAsString());
   }
   void claim(size_t at, uint8_t version, std::set<uint8_t> uses = {}) {
     RegisterKey key = block_ref_key(kHome, block(version, 0).version, block(99, 0).version);

@@ -145,7 +145,7 @@ TEST_CASE("orphans: nothing is judged while any node keeps a row for others") {
   OrphanCluster c(9);
   c.fill(1);
   c.loop.run_for(kAge + seconds(1));
-  std::string hint(1, static_cast<char>(TableId::kHints));
+  std::string hint = table_begin(TableId::kHints);
   hint += "anything";
   c.write(2, hint, "a row of a partition that was out of reach");
   EXPECT(c.sweep(0).is(ErrorCode::kUnavailable));
@@ -175,8 +175,7 @@ TEST_CASE(
   garbage.set_table(static_cast<uint32_t>(TableId::kHeads));
   garbage.set_partition(kHome);
   garbage.set_row(OrphanCluster::head(4).SerializeAsString());
-  c.write(0, std::string(1, static_cast<char>(TableId::kGarbage)) + "12345678",
-          garbage.SerializeAsString());
+  c.write(0, table_begin(TableId::kGarbage) + "12345678", garbage.SerializeAsString());
   c.write(1, register_store_key(block_ref_key(kHome, block(5, 0).version, block(78, 0).version)),
           encode_entry(OrphanCluster::entry("+")));
   for (size_t at = 0; at < 3; ++at) {

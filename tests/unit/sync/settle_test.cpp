@@ -53,9 +53,8 @@ TEST_CASE("new replicas catch up while joint, the partition settles, and the new
     if (i == 7) continue;
     EXPECT(c.read(4, "k" + std::to_string(i)) == "+v" + std::to_string(i));
   }
-  EXPECT(c.marks(3)[std::string(1, static_cast<char>(TableId::kFences)) +
-                    std::string(fence.bucket.view())]
-             .rank.seq == 4);
+  EXPECT(c.marks(3)[table_begin(TableId::kFences) + std::string(fence.bucket.view())].rank.seq ==
+         4);
 }
 
 TEST_CASE("settling writes again what new replicas do not have, and needs both quorums") {
