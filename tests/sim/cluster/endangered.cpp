@@ -33,10 +33,9 @@ class Look {
   }
 
   std::string look() {
-    const std::string begin(1, static_cast<char>(TableId::kHeads));
     std::map<std::string, std::vector<Held>> heads;
     for (SimNode* node : up_) {
-      auto rows = node->now()->kv().scan(begin, prefix_end(begin));
+      auto rows = node->now()->kv().scan(table_begin(TableId::kHeads), table_end(TableId::kHeads));
       for (; rows->valid(); rows->next()) {
         auto entry = view_entry(rows->value());
         if (entry && !entry->tombstone)
