@@ -110,7 +110,13 @@ Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
   size_t lacking = 0, refusing = 0;
   for (const NodeId& node : replicas) {
     if (done || node == peers_.self() || !topology_.alive(node)) continue;
-    Status fetched = co_await fetch(node, key, runtime_.clock.after(kFetchTimeout));
+    auto copy = co_await fetch(node, key, runtime_.clock.after(kFetchTimeout));
+    Status fetched;
+    if (copy) {
+      fetched = co_await keep(std::move(*copy));
+    } else {
+      fetched = tl::unexpected<Error>(std::move(copy).error());
+    }
     done = fetched.has_value() || segments_.refused(key.id.version);
     if (fetched) {
       ++repaired_;

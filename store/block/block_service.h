@@ -76,9 +76,17 @@ class BlockService : public Blocks, public PeerHandler {
   // Whether the node has refused the block's version for good. Errors: kInvalid (its binary does
   // not know the question), those of Peers::call.
   Task<Result<bool>> refused_at(NodeId node, BlockKey key, TimePoint deadline);
-  // Copies a block from the node to this one; verified and durable when it completes. Errors:
-  // kNotFound, kCorrupt, kStale (refused here), kNoSpace, kOverloaded, those of Peers::call.
-  Task<Status> fetch(NodeId from, BlockKey key, TimePoint deadline);
+  // A copy of the node's block, as it came, and verified. Errors: kNotFound, kCorrupt, kOverloaded,
+  // those of Peers::call.
+  struct Fetched {
+    BlockKey key;
+    BlockOwner owner;
+    Blob payload;
+  };
+  Task<Result<Fetched>> fetch(NodeId from, BlockKey key, TimePoint deadline);
+  // Makes it this node's own; durable when it completes. Errors: kStale (refused here), kNoSpace,
+  // kOverloaded, kIo.
+  Task<Status> keep(Fetched fetched);
   // The other way round.
   Task<Status> bring(BlockKey key, NodeId node);
 

@@ -71,7 +71,8 @@ Task<Result<bool>> BlockService::refused_at(NodeId node, BlockKey key, TimePoint
   co_return refused[0];
 }
 
-Task<Status> BlockService::fetch(NodeId from, BlockKey key, TimePoint deadline) {
+Task<Result<BlockService::Fetched>> BlockService::fetch(NodeId from, BlockKey key,
+                                                        TimePoint deadline) {
   BlockMessage ask;
   ask.kind = BlockMessageKind::kFetch;
   ask.home = key.home;
@@ -83,9 +84,14 @@ Task<Status> BlockService::fetch(NodeId from, BlockKey key, TimePoint deadline) 
   CO_TRY(BlockMessage message, decode_block_message(reply.head));
   if (message.id != key.id || message.home != key.home || crc32c(reply.body.view()) != message.crc)
     co_return fail(ErrorCode::kCorrupt, "a block changed on its way");
+  Fetched fetched{key, std::move(message.owner), std::move(reply.body)};
+  co_return fetched;
+}
+
+Task<Status> BlockService::keep(Fetched fetched) {
   WriteBatch no_debt;  // who gave it has it, and the others look for themselves
-  co_return co_await segments_.put(key, std::move(message.owner), std::move(reply.body),
-                                   std::move(no_debt));
+  co_return co_await segments_.put(fetched.key, std::move(fetched.owner),
+                                   std::move(fetched.payload), std::move(no_debt));
 }
 
 }  // namespace covey

@@ -11,17 +11,21 @@
 namespace covey {
 namespace {
 
-// At once, of all partitions: 1 MiB blocks twice in memory each. Measured with three nodes on two
-// cores: two bring 90 % of what four do, three all of it; what waits beyond, requests wait behind.
+// On their way here at once, of all partitions: 1 MiB blocks twice in memory each. Measured with
+// three nodes on two cores: two bring 90 % of what four do, three all of it; what waits beyond,
+// requests wait behind.
 constexpr size_t kFetchesMax = 3;
+constexpr size_t kHeldMax = kFetchesMax + 1;  // with those that are being written
 constexpr size_t kListedAtOnce = 1024;
 constexpr Duration kListTimeout = std::chrono::seconds(10);
 constexpr Duration kFetchTimeout = std::chrono::seconds(20);
 constexpr int kBusyRetries = 6;
 constexpr Duration kBusyPause = std::chrono::milliseconds(250);
 constexpr size_t kLostLogged = 8;  // in one call
-// Round trips that differ by less than this, or by less than a factor of two, are alike.
-constexpr Duration kAboutAsNear = std::chrono::milliseconds(5);
+// Round trips that differ by less than this, or by less than a factor of two, are alike. More than
+// what queues before this node's own link while it is refilled: that is measured too, of one node
+// earlier than of the other.
+constexpr Duration kAboutAsNear = std::chrono::milliseconds(20);
 
 // The other node has not answered, or not to the purpose: somebody else may.
 bool silent_error(const Status& status) {
@@ -30,10 +34,9 @@ bool silent_error(const Status& status) {
          status.is(ErrorCode::kCancelled) || status.is(ErrorCode::kInvalid);
 }
 
-// Of `nodes`, nearest first, those that are about as near as the nearest take turns from partition
-// to partition: no single one serves everything, and has its clients feel it.
-void take_turns(std::vector<NodeId>& nodes, PartitionId partition, const Topology& topology) {
-  if (nodes.empty()) return;
+// How many of `nodes`, nearest first, are about as near as the nearest.
+size_t count_near(const std::vector<NodeId>& nodes, const Topology& topology) {
+  if (nodes.empty()) return 0;
   const NodeId nearest = nodes.front();
   const Duration most =
       std::max(2 * topology.round_trip(nearest), topology.round_trip(nearest) + kAboutAsNear);
@@ -42,7 +45,7 @@ void take_turns(std::vector<NodeId>& nodes, PartitionId partition, const Topolog
            topology.same_zone(node) != topology.same_zone(nearest) ||
            topology.round_trip(node) > most;
   });
-  std::rotate(nodes.begin(), nodes.begin() + partition % (end - nodes.begin()), end);
+  return static_cast<size_t>(end - nodes.begin());
 }
 
 }  // namespace
@@ -89,8 +92,10 @@ Task<Result<BlockRepair::Report>> BlockRepair::catch_up(PartitionId partition, T
   if (std::find(all.begin(), all.end(), topology_.self()) == all.end())
     co_return fail(ErrorCode::kInvalid, "this node is no replica of the partition");
   all = nearest_first(std::move(all));
-  take_turns(all, partition, topology_);
-  Job job{partition, layout->epoch, deadline, std::move(all), {}};
+  const size_t near = count_near(all, topology_);
+  // They take turns with the lists, from partition to partition, and share in the blocks.
+  if (near > 1) std::rotate(all.begin(), all.begin() + partition % near, all.begin() + near);
+  Job job{partition, layout->epoch, deadline, std::move(all), near, {}};
   if (will_be_alone(partition)) {
     CO_TRY_STATUS(co_await verify_own(job));
   }
@@ -168,6 +173,7 @@ Task<Status> BlockRepair::from_node(Job& job, NodeId node) {
 
 Task<Status> BlockRepair::fetch_all(Job& job, NodeId node, std::vector<Wanted> wanted) {
   Batch batch;
+  batch.sources = alike(job, node);
   for (const Wanted& one : wanted) ++batch.open, batch.open_bytes += one.bytes;
   job.report.blocks_missing += batch.open, job.report.bytes_missing += batch.open_bytes;
   progress_.blocks_missing += batch.open, progress_.bytes_missing += batch.open_bytes;
@@ -176,7 +182,8 @@ Task<Status> BlockRepair::fetch_all(Job& job, NodeId node, std::vector<Wanted> w
     Status going = still(job);
     if (batch.failed && !going) batch.failed = std::move(going);
     if (!batch.failed) {
-      --in_flight_;
+      --held_;
+      --on_wire_;
       freed_.set();
       break;
     }
@@ -188,28 +195,79 @@ Task<Status> BlockRepair::fetch_all(Job& job, NodeId node, std::vector<Wanted> w
   co_return std::move(batch.failed);
 }
 
+// Where what `node` has can be had as well, most likely: those about as near as the nearest.
+std::vector<NodeId> BlockRepair::alike(const Job& job, NodeId node) const {
+  std::vector<NodeId> near(job.others.begin(), job.others.begin() + job.near);
+  if (std::find(near.begin(), near.end(), node) == near.end()) near.assign(1, node);
+  return near;
+}
+
+// Who sends least at the moment. A source that alone fills this node's link fills its own as well,
+// and what its clients and the other nodes wait for queues there behind blocks; several at once
+// meet at this node's link, and theirs stay free.
+NodeId BlockRepair::idlest(const std::vector<NodeId>& sources) const {
+  auto load = [this](const NodeId& node) {
+    auto found = sending_.find(node);
+    return found == sending_.end() ? 0 : found->second;
+  };
+  return *std::min_element(sources.begin(), sources.end(),
+                           [&](const NodeId& a, const NodeId& b) { return load(a) < load(b); });
+}
+
 Task<void> BlockRepair::wait_for_slot() {
-  while (in_flight_ >= pace_.window()) {
+  while (held_ >= kHeldMax || on_wire_ >= pace_.window()) {
     freed_.reset();
     co_await freed_.wait();
   }
-  ++in_flight_;
+  ++held_;
+  ++on_wire_;
   Duration pause = pace_.pause();
   if (pause > Duration::zero()) co_await runtime_.clock.sleep(pause);
+}
+
+Task<Result<BlockService::Fetched>> BlockRepair::copy_from(NodeId node, BlockKey key,
+                                                           TimePoint deadline) {
+  ++sending_[node];
+  Result<BlockService::Fetched> copy = fail(ErrorCode::kOverloaded);
+  for (int tries = 0; tries < kBusyRetries; ++tries) {
+    TimePoint until = std::min(deadline, runtime_.clock.after(kFetchTimeout));
+    copy = co_await blocks_.fetch(node, key, until);
+    if (!copy.is(ErrorCode::kOverloaded)) break;
+    co_await runtime_.clock.sleep(kBusyPause);
+  }
+  if (--sending_[node] == 0) sending_.erase(node);
+  co_return copy;
+}
+
+Task<Status> BlockRepair::keep(BlockService::Fetched copy) {
+  Status kept;
+  for (int tries = 0; tries < kBusyRetries; ++tries) {
+    kept = co_await blocks_.keep(copy);
+    if (!kept.is(ErrorCode::kOverloaded)) break;
+    co_await runtime_.clock.sleep(kBusyPause);
+  }
+  co_return kept;
 }
 
 Task<void> BlockRepair::fetch_one(Job& job, Batch& batch, NodeId node, Wanted wanted) {
   BlockKey key{job.partition, wanted.id};
   TimePoint start = runtime_.clock.now();
-  Status fetched;
-  for (int tries = 0; tries < kBusyRetries; ++tries) {
-    TimePoint until = std::min(job.deadline, runtime_.clock.after(kFetchTimeout));
-    fetched = co_await blocks_.fetch(node, key, until);
-    if (!fetched.is(ErrorCode::kOverloaded)) break;
-    co_await runtime_.clock.sleep(kBusyPause);
+  const NodeId first = idlest(batch.sources);
+  auto copy = co_await copy_from(first, key, job.deadline);
+  if (!copy && first != node) {
+    std::erase(batch.sources, first);  // the rest it may lack as well
+    copy = co_await copy_from(node, key, job.deadline);
   }
   pace_.finished(runtime_.clock.now() - start);
-  --in_flight_;
+  --on_wire_;
+  freed_.set();
+  Status fetched;
+  if (copy) {
+    fetched = co_await keep(std::move(*copy));
+  } else {
+    fetched = tl::unexpected<Error>(std::move(copy).error());
+  }
+  --held_;
   freed_.set();
   --batch.open, batch.open_bytes -= wanted.bytes;
   --progress_.blocks_missing, progress_.bytes_missing -= wanted.bytes;

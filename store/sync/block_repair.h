@@ -64,7 +64,8 @@ class BlockRepair {
     PartitionId partition;
     uint32_t epoch;
     TimePoint deadline;
-    std::vector<NodeId> others;
+    std::vector<NodeId> others;  // nearest first
+    size_t near = 0;             // of these, from the first on, are about as near
     Report report;
   };
   struct Verified {  // of the partition's blocks here
@@ -78,6 +79,7 @@ class BlockRepair {
   };
   struct Batch {  // fetches under way
     Scope scope;
+    std::vector<NodeId> sources;        // that most likely have all of it
     Status failed;                      // the first failure that ends the batch
     uint64_t open = 0, open_bytes = 0;  // counted as missing in progress_
   };
@@ -89,6 +91,10 @@ class BlockRepair {
   Task<Status> from_node(Job& job, NodeId node);
   Task<Status> fetch_all(Job& job, NodeId node, std::vector<Wanted> wanted);
   Task<void> fetch_one(Job& job, Batch& batch, NodeId node, Wanted wanted);
+  std::vector<NodeId> alike(const Job& job, NodeId node) const;
+  NodeId idlest(const std::vector<NodeId>& sources) const;
+  Task<Result<BlockService::Fetched>> copy_from(NodeId node, BlockKey key, TimePoint deadline);
+  Task<Status> keep(BlockService::Fetched copy);
   Task<void> wait_for_slot();
   Task<Status> settle_repairs(PartitionId partition, std::vector<BlockKey> waiting);
   Task<Status> check_rows(Job& job, size_t silent);
@@ -105,7 +111,8 @@ class BlockRepair {
   BlockService& blocks_;
   Pace pace_;
   std::map<PartitionId, Verified> verified_;
-  size_t in_flight_ = 0;
+  size_t held_ = 0, on_wire_ = 0;     // blocks under way; of these, not yet here
+  std::map<NodeId, size_t> sending_;  // by node; only those that do
   Event freed_;
   Progress progress_;
 };

@@ -81,6 +81,15 @@ struct RepairCluster : BlockCluster {
     for (uint8_t used : uses) versions.emplace(block(used, 0).version.view());
     write(at, register_store_key(key), entry(claim_row(versions)));
   }
+  // From now on, of each node: the copies it was asked for.
+  void count_asked() {
+    asked.clear();
+    net.script = [this](const NodeId&, const NodeId& to, bool reply, const std::string& head) {
+      auto message = decode_block_message(head);
+      if (!reply && message && message->kind == BlockMessageKind::kFetch) ++asked[to];
+      return std::nullopt;
+    };
+  }
   // Its copy at `at` was found bad.
   void spoil(size_t at, uint8_t version, uint32_t index = 0) {
     BlockKey key{kHome, block(version, index)};
@@ -106,6 +115,7 @@ struct RepairCluster : BlockCluster {
   }
 
   std::unique_ptr<BlockRepair> repair;
+  std::map<NodeId, size_t> asked;
 };
 
 }  // namespace
@@ -172,6 +182,29 @@ TEST_CASE(
   EXPECT(c.held(0) == kBlocks);
   c.nodes[2].stop();
   EXPECT(c.catch_up(0).is(ErrorCode::kUnavailable));
+}
+
+TEST_CASE(
+    "block repair: sources about as near share in the blocks, one that lacks them is let be") {
+  RepairCluster c(13);
+  c.fill();
+  std::vector<BlockKey> all;
+  for (uint32_t i = 0; i < kBlocks; ++i) all.push_back({kHome, block(1, i)});
+  REQUIRE(c.loop.run(c.nodes[0].node.store->forget(all)));
+  c.count_asked();
+  REQUIRE(c.catch_up(0));
+  EXPECT(c.held(0) == kBlocks);
+  const NodeId one = c.nodes[1].id, other = c.nodes[2].id;
+  EXPECT(c.asked[one] + c.asked[other] == kBlocks);
+  EXPECT(c.asked[one] > kBlocks / 4);
+  EXPECT(c.asked[other] > kBlocks / 4);
+
+  for (size_t at : {0, 1}) REQUIRE(c.loop.run(c.nodes[at].node.store->forget(all)));
+  c.count_asked();
+  REQUIRE(c.catch_up(0));
+  EXPECT(c.held(0) == kBlocks);
+  EXPECT(c.asked[one] < kBlocks / 4);
+  EXPECT(c.asked[other] == kBlocks);
 }
 
 TEST_CASE("block repair: what a row names and nobody has is said, never silently passed over") {
