@@ -219,10 +219,16 @@ bool Cluster::alive(const NodeId& node) const {
   return known && known->state <= MemberState::kSuspect;
 }
 
+// Gossip measures one node after the other: for seconds after a start not all of them. Such a one
+// is taken to be as far as the farthest of those that were, so that what is sought is not sought at
+// the others alone.
 Duration Cluster::round_trip(const NodeId& node) const {
   if (node == self_) return Duration(0);
   const MemberView* known = view(node);
-  return known && known->rtt.count() > 0 ? known->rtt : kUnknownRoundTrip;
+  if (known && known->rtt > Duration::zero()) return known->rtt;
+  Duration farthest{0};
+  for (const MemberView& other : *views_) farthest = std::max(farthest, other.rtt);
+  return farthest > Duration::zero() ? farthest : kUnknownRoundTrip;
 }
 
 bool Cluster::same_zone(const NodeId& node) const {

@@ -23,8 +23,8 @@ constexpr int kBusyRetries = 6;
 constexpr Duration kBusyPause = std::chrono::milliseconds(250);
 constexpr size_t kLostLogged = 8;  // in one call
 // Round trips that differ by less than this, or by less than a factor of two, are alike. More than
-// what queues before this node's own link while it is refilled: that is measured too, of one node
-// earlier than of the other.
+// this node's own queue adds while it is refilled: gossip measures it, of one source earlier than
+// of the other.
 constexpr Duration kAboutAsNear = std::chrono::milliseconds(20);
 
 // The other node has not answered, or not to the purpose: somebody else may.
