@@ -106,7 +106,8 @@ Task<Status> BlockService::repair_round() {
 Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
   std::vector<NodeId> replicas = replicas_of(key.home).all();
   bool ours = std::find(replicas.begin(), replicas.end(), peers_.self()) != replicas.end();
-  bool done = !ours || segments_.has(key) || segments_.refused(key.id.version);
+  auto given_back = [&] { return segments_.refused_for_good(key.id.version).value_or(false); };
+  bool done = !ours || segments_.has(key) || given_back();
   size_t lacking = 0, refusing = 0;
   for (const NodeId& node : replicas) {
     if (done || node == peers_.self() || !topology_.alive(node)) continue;
@@ -117,7 +118,7 @@ Task<void> BlockService::repair_one(BlockKey key, Semaphore& slots) {
     } else {
       fetched = tl::unexpected<Error>(std::move(copy).error());
     }
-    done = fetched.has_value() || segments_.refused(key.id.version);
+    done = fetched.has_value() || given_back();
     if (fetched) {
       ++repaired_;
       log_info("block {} {} was repaired from {}", key.id.version.hex(), key.id.index,

@@ -127,12 +127,19 @@ Task<void> SegmentStore::write_group(std::vector<Pending*> group) {
   }
 }
 
+// Of a version that is refused only until its judge says more the blocks are kept.
+Status SegmentStore::still_here(const BlockKey& key) {
+  TRY(std::optional<Place> place, find(key));
+  if (!place) return fail(ErrorCode::kStale, "the block was dropped");
+  return {};
+}
+
 // The record is durable: from now on it is found.
 Status SegmentStore::written_at(Pending& pending, const Place& place) {
   Segment& segment = segments_.at(place.segment);
   segment.used += place.record_bytes();
   segment.written = runtime_.clock.now();
-  Status named = may_be_named(pending.key.id.version);
+  Status named = pending.move ? still_here(pending.key) : may_be_named(pending.key.id.version);
   if (!named) {  // dropped while it was written
     segment.dead += place.record_bytes();
     dead_bytes_ += place.record_bytes();

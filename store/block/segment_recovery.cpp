@@ -206,7 +206,8 @@ Task<Status> SegmentStore::scan(uint64_t id, File& file, std::function<void(Bloc
     }
     segment.used += place.record_bytes();
     segment.end = at = head->end_of(at);
-    if (refused(head->id.version)) {
+    auto dropped = refused_for_good(head->id.version);
+    if (dropped && *dropped) {
       segment.dead += place.record_bytes();
       dead_bytes_ += place.record_bytes();
     } else {

@@ -144,6 +144,7 @@ class SegmentStore {
   Task<Status> append(Pending& pending);
   Task<void> write_groups();
   Task<void> write_group(std::vector<Pending*> group);
+  Status still_here(const BlockKey& key);
   Status written_at(Pending& pending, const Place& place);
   Task<Status> ready_segment(size_t payload_bytes, bool move);
   Task<void> seal();

@@ -9,6 +9,7 @@
 #include <tuple>
 
 #include "base/core/limits.h"
+#include "base/core/log.h"
 #include "base/core/seeded_bug.h"
 #include "store/objects/store.h"
 
@@ -16,6 +17,7 @@ namespace covey {
 namespace {
 
 constexpr int kSourceRetriesMax = 4;
+constexpr Duration kGiveBackTimeout = std::chrono::seconds(30);
 
 Status source_failed(Status status) {
   // A copy answers 412 to whatever condition on its source fails.
@@ -111,7 +113,7 @@ Task<Status> Store::claim(std::vector<rows::ManifestPart>& parts, const HeadAt& 
   }
   CO_TRY_STATUS(co_await put_claims(parts, true, deadline));
   Status there = co_await still_there(source, deadline);
-  if (!there) (void)co_await put_claims(parts, false, deadline);
+  if (!there) scope_.spawn(give_back(parts));
   co_return there;
 }
 
@@ -133,6 +135,11 @@ Task<Status> Store::put_claims(const std::vector<rows::ManifestPart>& parts, boo
     CO_TRY(std::string reply, std::move(done));
   }
   co_return Status();
+}
+
+Task<void> Store::give_back(std::vector<rows::ManifestPart> parts) {
+  Status gone = co_await put_claims(parts, false, runtime_.clock.after(kGiveBackTimeout));
+  if (!gone) log_debug("claims of a copy that failed stay: {}", to_string(gone.error()));
 }
 
 Task<Status> Store::still_there(const HeadAt& source, TimePoint deadline) {
@@ -203,8 +210,7 @@ Task<Result<ObjectInfo>> Store::copy(CopyRequest request, TimePoint deadline) {
     set_conditions(conditions, request.conditions);
     auto written = co_await write_head(at, request.key, row, std::move(conditions),
                                        std::move(attachments), deadline);
-    if (written.is(ErrorCode::kPreconditionFailed))
-      (void)co_await put_claims(parts, false, deadline);
+    if (written.is(ErrorCode::kPreconditionFailed)) scope_.spawn(give_back(parts));
     CO_TRY(std::string reply, std::move(written));
     co_return object_info(std::move(request.key), row);
   }

@@ -174,10 +174,12 @@ class Store : public ObjectStore {
   // after which the source was still there. Errors: kConflict (it was not: there are no claims).
   Task<Status> claim(std::vector<rows::ManifestPart>& parts, const HeadAt& source, VersionId holder,
                      TimePoint deadline);
-  // The claims behind `parts`. To give them back no row may name their holder, nor come to. What
-  // cannot be given back now stays: it keeps blocks that nobody needs, no more.
+  // The claims behind `parts`.
   Task<Status> put_claims(const std::vector<rows::ManifestPart>& parts, bool stand,
                           TimePoint deadline);
+  // Of a copy whose row was not written, nor will be. The client does not wait for it: what cannot
+  // be given back stays, and keeps blocks that nobody needs, no more.
+  Task<void> give_back(std::vector<rows::ManifestPart> parts);
   Task<Result<std::vector<rows::ManifestPart>>> source_parts(const HeadAt& source,
                                                              TimePoint deadline);
   Task<Status> still_there(const HeadAt& source, TimePoint deadline);

@@ -1,5 +1,6 @@
 #include "store/block/segment_store.h"
 
+#include "store/meta/refused.h"
 #include "tests/unit/block/block_node.h"
 
 using namespace covey;
@@ -138,6 +139,36 @@ TEST_CASE("segments: flipped bits are noticed, the copy is set aside, a new one 
   node.stop();
   REQUIRE(node.start());
   for (uint32_t i = 0; i < 40; ++i) EXPECT(node.get_now(block(1, i), 0, 20000));
+  node.stop();
+}
+
+// store/sync/orphans.h may take such a refusal back.
+TEST_CASE("segments: what is refused only until a judge says more is kept") {
+  SimLoop loop;
+  SimRng seed(8);
+  BlockNode node(loop, seed, "a");
+  REQUIRE(node.start());
+  const BlockId judged = block(1, 0);
+  REQUIRE(node.put_now(judged, 30000));
+  for (uint32_t i = 0; i < 30; ++i) REQUIRE(node.put_now(block(2, i), 200000));
+  WriteBatch refuse;
+  refuse.put(refused_store_key(judged.version), std::string(37, '\x01'));
+  REQUIRE(loop.run(node.kv->write(std::move(refuse))));
+  EXPECT(node.put_now(block(1, 1), 5000).is(ErrorCode::kStale));
+  REQUIRE(node.drop_now(block(2, 0)));
+  while (*loop.run(node.store->compact_one())) {
+  }
+  auto right = [&] {
+    Result<Blob> got = node.get_now(judged, 0, 30000);
+    return got && got->view() == BlockNode::payload(judged, 30000);
+  };
+  EXPECT(right());
+  node.host.disk.crash_dropping_all();
+  node.stop();
+  REQUIRE(node.start());
+  EXPECT(right());
+  REQUIRE(node.drop_now(judged));
+  EXPECT_FALSE(right());
   node.stop();
 }
 

@@ -122,6 +122,7 @@ TEST_CASE_FIXTURE(ObjectsFixture, "a copy that its condition refuses keeps no cl
   EXPECT(claims().size() == 1);
   EXPECT(claimed_versions(claims()[0].row).size() == 1);
   EXPECT(loop.run(store->copy(request, later())).is(ErrorCode::kPreconditionFailed));
+  loop.run_for(std::chrono::seconds(1));
   EXPECT(claims().size() == 1);
 }
 
