@@ -328,11 +328,20 @@ Task<RegisterService::SendResult> RegisterService::recommit(RegisterKey key, Key
   Entry entry = std::move(state.entry);
   if (!state.present) entry.tombstone = true;
   std::vector<Attachment> attachments;
+  auto at = place(key.partition);
+  if (!at) {
+    result.error = at.error();
+    co_return result;
+  }
   for (const AttachmentName& name : entry.names) {
-    auto value = co_await read_attachment(key.partition, name.owner, name.suffix, deadline);
+    std::vector<NodeId> without;
+    auto value = co_await look_for_attachment(*at, key.partition, name.owner, name.suffix, deadline,
+                                              without);
     if (value) {
       attachments.push_back({name.owner, name.suffix, std::move(*value)});
-    } else if (!value.is(ErrorCode::kNotFound)) {
+    } else if (without.size() < (*at)->all.size()) {
+      // Whoever had the row, and with it what it names, may just have gone: written again without,
+      // the row would be chosen with its data on that one replica.
       result.error = value.error();
       co_return result;
     }

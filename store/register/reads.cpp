@@ -271,6 +271,17 @@ Task<Status> RegisterService::put_attachments(PartitionId partition, std::vector
 Task<Result<std::string>> RegisterService::read_attachment(PartitionId partition, VersionId owner,
                                                            std::string suffix, TimePoint deadline) {
   CO_TRY(PlaceRef at, place(partition));
+  std::vector<NodeId> without;
+  auto text = co_await look_for_attachment(at, partition, owner, suffix, deadline, without);
+  if (!text && at->sets.quorum(without) && !text.is(ErrorCode::kCorrupt))
+    co_return fail(ErrorCode::kNotFound, "no replica of a quorum has the attachment");
+  co_return text;
+}
+
+Task<Result<std::string>> RegisterService::look_for_attachment(PlaceRef at, PartitionId partition,
+                                                               VersionId owner, std::string suffix,
+                                                               TimePoint deadline,
+                                                               std::vector<NodeId>& without) {
   Request request;
   request.verb = Verb::kReadAttachment;
   request.epoch = at->epoch;
@@ -280,7 +291,6 @@ Task<Result<std::string>> RegisterService::read_attachment(PartitionId partition
   wanted.suffix = suffix;
   request.attachments.push_back(std::move(wanted));
   std::string head = encode_request(request);
-  std::vector<NodeId> without;
   Error error{ErrorCode::kUnavailable, "no replica that answered has the attachment", {}};
   for (const NodeId& node : nearest(*at)) {
     Reply reply;
@@ -295,8 +305,6 @@ Task<Result<std::string>> RegisterService::read_attachment(PartitionId partition
     if (reply.answer == Answer::kError && reply.code == ErrorCode::kCorrupt)
       error = Error{reply.code, reply.message, {}};
   }
-  if (at->sets.quorum(without) && error.code != ErrorCode::kCorrupt)
-    co_return fail(ErrorCode::kNotFound, "no replica of a quorum has the attachment");
   co_return fail(error.code, error.message);
 }
 

@@ -215,6 +215,10 @@ class RegisterService final : public Registers, public PeerHandler {
                                             KeyState& state, bool known, TimePoint deadline);
   Task<SendResult> replicate(RegisterKey key, Entry entry, std::vector<Attachment> attachments,
                              Fence fence, TimePoint deadline, bool repair = false);
+  // read_attachment, and which replicas said that they do not have it. kUnavailable: nobody had it.
+  Task<Result<std::string>> look_for_attachment(PlaceRef at, PartitionId partition, VersionId owner,
+                                                std::string suffix, TimePoint deadline,
+                                                std::vector<NodeId>& without);
   Task<SendResult> recommit(RegisterKey key, KeyState state, Ballot ballot, Fence fence,
                             TimePoint deadline);
   Task<Found> look_up(RegisterKey key, OperationId operation, Rank attempt, bool only_here,

@@ -100,7 +100,8 @@ class Look {
       return !stored || stored->has_value();  // what is damaged is another story
     });
     if (have < majority(partition_))
-      complain(fmt::format("an attachment of an object that stands is on {} nodes", have));
+      complain(fmt::format("attachment {} of {}, which stands, is on {} nodes", suffix[0],
+                           version.hex(), have));
   }
 
   // Nodes that have it, or are down and may.

@@ -18,7 +18,7 @@ using namespace std::chrono_literals;
 constexpr Duration kFormWithin = 3min;
 constexpr Duration kWorkWithin = 60min;
 constexpr Duration kHealWithin = 5min;
-constexpr Duration kEchoes = 1s;
+constexpr Duration kEchoes = 2s;
 constexpr Duration kSettle = 10s;
 constexpr Duration kFoldPaceHealed = 40ms;
 constexpr Duration kReclaimWithin = 3min;
@@ -228,8 +228,10 @@ bool World::heal() {
   }
   trace.line("healed");
   // Nobody asks for anything now, so that what each node does by itself is seen.
-  for (TimePoint until = loop.after(kSettle); loop.now() < until; loop.run_for(1s))
+  for (TimePoint until = loop.after(kSettle); loop.now() < until; loop.run_for(1s)) {
     look_for_endangered();
+    (void)healthy();
+  }
   return true;
 }
 
