@@ -119,6 +119,9 @@ void Storage::start() {
   resync_->also_purge = [this](PartitionId partition, TimePoint deadline) {
     return block_repair_->purge(partition, deadline);
   };
+  resync_->also_holds = [this](PartitionId partition) {
+    return block_repair_->estimate(partition) > 0;
+  };
   scope_.spawn(blocks_->run());
   scope_.spawn(scrub_->run(scope_));
   scope_.spawn(orphans_->run(scope_));

@@ -1,7 +1,7 @@
 #include "node/cluster/layout_store.h"
 
 #include "base/core/codec.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/node_rows.h"
 
 namespace covey {
 namespace {
@@ -11,13 +11,6 @@ constexpr size_t kPurgeBatchRows = 1000;
 constexpr TableId kPartitionTables[] = {
     TableId::kHeads,     TableId::kUploads,     TableId::kParts,      TableId::kBuckets,
     TableId::kBlockRefs, TableId::kAttachments, TableId::kPartitions, TableId::kFences};
-
-std::string node_key(std::string_view name) {
-  std::string key = table_begin(TableId::kNode);
-  return key.append(name);
-}
-
-std::string table_key(uint8_t table) { return std::string(1, static_cast<char>(table)); }
 
 LayoutBallot read_ballot(Reader& r) {
   LayoutBallot ballot;
@@ -38,8 +31,9 @@ std::string encode_set(const PartitionSet& set) {
   return bytes;
 }
 
-Result<bool> nothing_in(Kv& kv, TableId first, int end) {
-  auto rows = kv.scan(table_key(static_cast<uint8_t>(first)), table_key(static_cast<uint8_t>(end)));
+// From the first table to the last, both included.
+Result<bool> nothing_in(Kv& kv, TableId first, TableId last) {
+  auto rows = kv.scan(table_begin(first), table_end(last));
   Status read = rows->status();
   if (read.is(ErrorCode::kCorrupt)) return false;  // there is something
   TRY_STATUS(std::move(read));
@@ -56,7 +50,7 @@ Task<Status> put(Kv& kv, std::string key, std::string value) {
 }  // namespace
 
 Result<std::optional<LayoutState>> load_layout(Kv& kv) {
-  TRY(auto stored, kv.get(node_key("layout")));
+  TRY(auto stored, kv.get(node_row_key("layout")));
   if (!stored) return std::optional<LayoutState>();
   TRY(LayoutState state, decode_layout_state(stored->bytes));
   return std::optional<LayoutState>(std::move(state));
@@ -65,7 +59,7 @@ Result<std::optional<LayoutState>> load_layout(Kv& kv) {
 Result<LayoutVote> load_vote(Kv& kv, uint32_t epoch) {
   LayoutVote vote;
   vote.epoch = epoch;
-  TRY(auto stored, kv.get(node_key("layout.vote")));
+  TRY(auto stored, kv.get(node_row_key("layout.vote")));
   if (!stored) return vote;
   Reader r(stored->bytes);
   uint32_t of = r.u32();
@@ -76,8 +70,8 @@ Result<LayoutVote> load_vote(Kv& kv, uint32_t epoch) {
 
 Task<Status> store_layout(Kv& kv, LayoutState state, PartitionSet leaving) {
   WriteBatch batch;
-  batch.put(node_key("layout"), encode_layout_state(state));
-  batch.put(node_key("layout.leaving"), encode_set(leaving));
+  batch.put(node_row_key("layout"), encode_layout_state(state));
+  batch.put(node_row_key("layout.leaving"), encode_set(leaving));
   co_return co_await kv.write(std::move(batch));
 }
 
@@ -88,12 +82,12 @@ Task<Status> store_vote(Kv& kv, LayoutVote vote) {
   write_ballot(w, vote.promised);
   write_ballot(w, vote.accepted);
   w.bytes(vote.value);
-  return put(kv, node_key("layout.vote"), std::move(bytes));
+  return put(kv, node_row_key("layout.vote"), std::move(bytes));
 }
 
 Result<PartitionSet> load_leaving(Kv& kv) {
   PartitionSet set;
-  TRY(auto stored, kv.get(node_key("layout.leaving")));
+  TRY(auto stored, kv.get(node_row_key("layout.leaving")));
   if (!stored) return set;
   Reader r(stored->bytes);
   while (r.ok() && !r.rest().empty()) set.insert(r.u16());
@@ -102,11 +96,11 @@ Result<PartitionSet> load_leaving(Kv& kv) {
 }
 
 Task<Status> store_leaving(Kv& kv, PartitionSet leaving) {
-  return put(kv, node_key("layout.leaving"), encode_set(leaving));
+  return put(kv, node_row_key("layout.leaving"), encode_set(leaving));
 }
 
 Result<std::string> load_progress(Kv& kv, uint32_t epoch) {
-  TRY(auto stored, kv.get(node_key("layout.progress")));
+  TRY(auto stored, kv.get(node_row_key("layout.progress")));
   if (!stored) return std::string();
   Reader r(stored->bytes);
   uint32_t of = r.u32();
@@ -119,17 +113,17 @@ Task<Status> store_progress(Kv& kv, uint32_t epoch, std::string bytes) {
   Writer w(value);
   w.u32(epoch);
   w.raw(bytes);
-  return put(kv, node_key("layout.progress"), std::move(value));
+  return put(kv, node_row_key("layout.progress"), std::move(value));
 }
 
 Result<bool> registers_empty(Kv& kv) {
-  return nothing_in(kv, TableId::kHeads, static_cast<uint8_t>(TableId::kBlockRefs) + 1);
+  return nothing_in(kv, TableId::kHeads, TableId::kBlockRefs);
 }
 
 Result<bool> data_empty(Kv& kv) {
-  for (auto [first, end] : {std::pair(TableId::kHeads, TableId::kPartitions),
-                            std::pair(TableId::kBlockIndex, TableId::kBlockDebts)}) {
-    TRY(bool empty, nothing_in(kv, first, static_cast<int>(end)));
+  for (auto [first, last] : {std::pair(TableId::kHeads, TableId::kAttachments),
+                             std::pair(TableId::kBlockIndex, TableId::kBlockIndex)}) {
+    TRY(bool empty, nothing_in(kv, first, last));
     if (!empty) return false;
   }
   return true;
@@ -137,12 +131,12 @@ Result<bool> data_empty(Kv& kv) {
 
 Task<Status> drop_partition_rows(Kv& kv, PartitionId partition) {
   for (TableId table : kPartitionTables) {
-    std::string begin = table_key(static_cast<uint8_t>(table)), end = begin;
+    std::string begin = table_begin(table), end = begin;
     Writer(begin).u16_be(static_cast<uint16_t>(partition));
     if (partition < UINT16_MAX)
       Writer(end).u16_be(static_cast<uint16_t>(partition + 1));
     else
-      end = table_key(static_cast<uint8_t>(table) + 1);
+      end = table_end(table);
     for (bool more = true; more;) {
       WriteBatch batch;
       {

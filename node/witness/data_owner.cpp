@@ -11,7 +11,7 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/node_rows.h"
 
 namespace covey {
 namespace {
@@ -74,7 +74,7 @@ bool is_mount(const std::string& dir) {
 }
 
 std::string row_of(const std::string& dir) {
-  return table_begin(TableId::kNode) + "data-dir/" + dir;
+  return node_row_key("data-dir/") + dir;
 }
 
 }  // namespace

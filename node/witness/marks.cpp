@@ -4,18 +4,14 @@
 #include <vector>
 
 #include "base/core/log.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/node_rows.h"
 
 namespace covey {
 namespace {
 
 constexpr std::string_view kPrefix = "mark/";
 
-std::string mark_key(std::string_view node) {
-  std::string key = table_begin(TableId::kNode);
-  key.append(kPrefix);
-  return key.append(node);
-}
+std::string mark_key(std::string_view node) { return node_row_key(kPrefix).append(node); }
 
 }  // namespace
 

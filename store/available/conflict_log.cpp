@@ -16,7 +16,6 @@ std::string event_key(uint64_t number) {
   Writer(key).u64_be(number);
   return key;
 }
-std::string events_end() { return table_end(TableId::kConflicts); }
 
 }  // namespace
 
@@ -30,7 +29,7 @@ std::string ConflictEvent::object_key() const {
 
 void ConflictLog::open() {
   opened_ = true;
-  auto rows = kv_.scan(event_key(0), events_end());
+  auto rows = kv_.scan(event_key(0), table_end(TableId::kConflicts));
   for (bool first = true; rows->valid(); rows->next(), first = false) {
     Reader r(rows->key());
     r.u8();
@@ -59,7 +58,7 @@ void ConflictLog::add(ConflictEvent event, WriteBatch& batch) {
 
 Result<std::vector<ConflictEvent>> ConflictLog::list(size_t limit) const {
   std::vector<ConflictEvent> events;
-  auto rows = kv_.scan(event_key(0), events_end());
+  auto rows = kv_.scan(event_key(0), table_end(TableId::kConflicts));
   for (; rows->valid(); rows->next()) {
     Reader r(rows->value());
     if (r.u8() != kFormat) continue;  // of a newer release

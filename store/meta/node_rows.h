@@ -1,5 +1,5 @@
-// Rows of the table kNode that count something up: a store that lost some of its past must go on
-// above what it may have used.
+// Keys of the table kNode, and the names of those rows that count something up: a store that lost
+// some of its past must go on above what it may have used.
 #pragma once
 
 #include <string>

@@ -89,9 +89,14 @@ void Resync::follow_layout() {
       continue;
     }
     states_.erase(p);
-    auto empty = partition_is_empty(kv_, p);
-    if (!empty || !*empty) left_.insert(p);
+    if (holds_any(p)) left_.insert(p);
   }
+}
+
+// Blocks without rows: a crash may take back that a bad copy was set aside.
+bool Resync::holds_any(PartitionId partition) const {
+  auto empty = partition_is_empty(kv_, partition);
+  return !empty || !*empty || (also_holds && also_holds(partition));
 }
 
 // A peer that comes back may know what this node missed, whichever of both was away.

@@ -36,10 +36,11 @@ class Resync {
   Resync(Runtime runtime, Kv& kv, RowSync& rows, RegisterService& registers, ControlStore& control,
          const Topology& topology, ResyncSettings settings = {});
 
-  // What else has to be brought over or let go with a partition (blocks). Before run(). May be
-  // empty.
+  // What else has to be brought over, let go or is held of a partition (blocks). Before run(). May
+  // be empty.
   std::function<Task<Status>(PartitionId, TimePoint)> also_catch_up;
   std::function<Task<Status>(PartitionId, TimePoint)> also_purge;
+  std::function<bool(PartitionId)> also_holds;
 
   // Until the scope stops; what it spawned has ended when it returns.
   Task<void> run(Scope& scope);
@@ -78,6 +79,7 @@ class Resync {
   Task<void> work(PartitionId partition);
   Task<void> purge_left();
   bool replica_of(PartitionId partition) const;
+  bool holds_any(PartitionId partition) const;
 
   Runtime runtime_;
   Kv& kv_;

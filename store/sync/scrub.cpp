@@ -5,12 +5,13 @@
 
 #include "base/core/codec.h"
 #include "base/core/log.h"
-#include "store/meta/keyspace.h"
+#include "store/meta/node_rows.h"
 
 namespace covey {
 namespace {
 
 constexpr uint8_t kFormat = 1;
+constexpr std::string_view kStateRow = "scrub";
 constexpr size_t kListedAtOnce = 256;
 constexpr Duration kLook = std::chrono::seconds(1);
 constexpr Duration kKeepEvery = std::chrono::seconds(60);
@@ -22,8 +23,6 @@ constexpr double kBytesPerSecondMin = 1.0 * kMiB, kBytesPerSecondMax = 64.0 * kM
 // Of the time a read takes: at most a quarter of the disk's time, and half of it at full speed. A
 // busy disk answers slowly and so gets more rest.
 constexpr int kRest = 3, kRestFast = 1;
-
-std::string state_key() { return table_begin(TableId::kNode) + "scrub"; }
 
 Duration seconds_of(double seconds) { return Duration(static_cast<int64_t>(seconds * 1e9)); }
 
@@ -39,7 +38,7 @@ Scrub::Scrub(Runtime runtime, Kv& kv, const Topology& topology, BlockService& bl
       settings_(settings) {}
 
 Status Scrub::open() {
-  TRY(std::optional<KvValue> stored, kv_.get(state_key()));
+  TRY(std::optional<KvValue> stored, kv_.get(node_row_key(kStateRow)));
   if (!stored) {  // a new node: nothing is due yet
     state_.started_ms = runtime_.clock.wall_now().ms;
     keep();
@@ -85,7 +84,7 @@ void Scrub::keep() {
   w.raw(done.version.view());
   w.u32(done.index);
   WriteBatch batch;
-  batch.put(state_key(), std::move(value));
+  batch.put(node_row_key(kStateRow), std::move(value));
   Status kept = kv_.write_unlogged(std::move(batch));
   if (!kept) log_debug("the scrub's position was not kept: {}", to_string(kept.error()));
 }

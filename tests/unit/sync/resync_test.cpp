@@ -18,7 +18,13 @@ struct Watched : SyncCluster {
     resync->also_catch_up = [this](PartitionId partition, TimePoint) -> Task<Status> {
       return note(partition);
     };
+    resync->also_purge = [this](PartitionId partition, TimePoint) { return let_go(partition); };
+    resync->also_holds = [this](PartitionId partition) { return blocks_left.contains(partition); };
     scope.spawn(resync->run(scope));
+  }
+  Task<Status> let_go(PartitionId partition) {
+    blocks_left.erase(partition);
+    co_return Status();
   }
   Task<Status> note(PartitionId) {
     if (blocks_take > Duration::zero()) co_await nodes[2]->now->runtime.clock.sleep(blocks_take);
@@ -35,6 +41,7 @@ struct Watched : SyncCluster {
   Scope scope;
   int blocks_compared = 0;
   Duration blocks_take{};
+  std::set<PartitionId> blocks_left;
 };
 
 }  // namespace
@@ -130,4 +137,20 @@ TEST_CASE("what a node left is not let go of while reads may still come under th
   EXPECT(c.marks(2).empty());
   EXPECT_FALSE(c.has_attachment(2, "+v", "b"));
   EXPECT(c.resync->progress().to_purge == 0);
+}
+
+TEST_CASE("blocks that a crash brought back after their rows were let go of are let go of, too") {
+  Watched c;
+  LayoutState fresh = *c.state;
+  fresh.epoch = 3;
+  fresh.current = c.layout(2, {0, 1});
+  for (size_t i = 0; i < 3; ++i) c.adopt(i, fresh);
+  c.blocks_left = {0, kTestPartitions - 1};
+  c.watch(2);
+  c.loop.run_for(std::chrono::seconds(30));
+  EXPECT(c.resync->progress().to_purge == 2);
+  EXPECT(c.blocks_left.size() == 2);
+  c.loop.run_for(std::chrono::seconds(60));
+  EXPECT(c.resync->progress().to_purge == 0);
+  EXPECT(c.blocks_left.empty());
 }
