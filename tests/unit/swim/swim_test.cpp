@@ -2,7 +2,7 @@
 
 #include "tests/unit/test.h"
 
-#include "tests/unit/swim/gossip_net.h"
+#include "tests/sim/gossip/gossip_net.h"
 
 using namespace covey;
 using namespace std::chrono_literals;
