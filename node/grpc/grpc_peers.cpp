@@ -91,6 +91,12 @@ class GrpcPeersImpl final : public GrpcPeers {
     co_return co_await it->second->call(service, std::move(request), deadline);
   }
 
+  uint64_t connection(NodeId to) const override {
+    if (to == self()) return 1;
+    auto it = links_.find(to);
+    return it == links_.end() ? 0 : it->second->connection();
+  }
+
   void tell(NodeId to, PeerService service, std::string head) override {
     if (to == self()) {
       if (stopping_ || scope_.running() >= kPeerRequestsMax) return;
@@ -116,7 +122,8 @@ class GrpcPeersImpl final : public GrpcPeers {
 
  private:
   std::unique_ptr<Link> new_link(NodeId node) {
-    Link::Context context{options_.loop, options_.clock, tls_, self(), options_.protocol};
+    Link::Context context{options_.loop,     options_.clock,       tls_, self(),
+                          options_.protocol, ++links_made_ << 32};
     return std::make_unique<Link>(std::move(context), node);
   }
 
@@ -222,7 +229,7 @@ class GrpcPeersImpl final : public GrpcPeers {
 
   PeersOptions options_;
   std::shared_ptr<const TlsMaterial> tls_;
-  uint64_t secrets_change_ = 0;
+  uint64_t secrets_change_ = 0, links_made_ = 0;
   size_t renewing_ = 0;  // connections with older secrets that are still there
   std::array<PeerHandler*, kServices> handlers_{};
   std::unordered_map<NodeId, std::unique_ptr<Link>> links_;

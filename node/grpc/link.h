@@ -35,6 +35,7 @@ class Link {
     std::shared_ptr<const TlsMaterial> tls;
     NodeId self;
     uint32_t protocol;
+    uint64_t first_connection = 0;  // connections are numbered from above this on
   };
   Link(Context context, NodeId peer);
   ~Link();
@@ -48,6 +49,8 @@ class Link {
   Task<void> drained();
 
   bool up() const { return state_ == State::kUp; }
+  // As Peers::connection().
+  uint64_t connection() const { return up() ? context_.first_connection + stream_number_ : 0; }
   bool busy() const { return in_flight() > 0; }
   const Address& address() const { return address_; }
 

@@ -74,6 +74,7 @@ class Witness final : public Peers {
   NodeId self() const override { return inner_.self(); }
   Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                  TimePoint deadline) override;
+  uint64_t connection(NodeId to) const override { return inner_.connection(to); }
   void tell(NodeId to, PeerService service, std::string head) override;
   void serve(PeerService service, PeerHandler& handler) override;
 

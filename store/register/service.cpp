@@ -160,6 +160,14 @@ Task<Result<std::string>> RegisterService::mutate(RegisterKey key, Mutation muta
   co_return co_await route_mutation(std::move(key), std::move(mutation), deadline);
 }
 
+// 0: not known, or another process may have taken its place since.
+uint32_t RegisterService::boot_of(const NodeId& node, uint64_t connection) const {
+  auto known = boots_.find(node);
+  const bool same =
+      known != boots_.end() && connection != 0 && known->second.connection == connection;
+  return same ? known->second.boot : 0;
+}
+
 Task<Result<std::string>> RegisterService::route_mutation(RegisterKey key, Mutation mutation,
                                                           TimePoint deadline) {
   while (runtime_.clock.now() < deadline && !scope_.stop_requested()) {
@@ -187,17 +195,21 @@ Task<Result<std::string>> RegisterService::route_mutation(RegisterKey key, Mutat
     request.fence = mutation.fence;
     Duration left = deadline - runtime_.clock.now();
     request.budget_ms = static_cast<uint32_t>(left.count() * 9 / 10 / 1'000'000);
+    const uint64_t connection = peers_.connection(to);
     request.from_boot = boot_;
-    request.to_boot = boots_[to];
+    request.to_boot = boot_of(to, connection);
     request.number = ++proposals_;
     Sent sent = co_await propose(to, encode_request(request), deadline);
+    const bool restarted = sent.answered && sent.reply.answer == Answer::kBoot;
+    if (restarted) boots_[to] = {sent.reply.epoch, connection};
+    // It has begun anew since it was asked. A copy may have reached it before, and what it did then
+    // is not known; unless nobody would have heeded a request to a boot not known.
+    const bool another = restarted || (!sent.delivered && peers_.connection(to) != connection);
+    if (another && request.to_boot != 0 && !SEEDED_BUG("register-proposal-anew"))
+      co_return co_await look_up_elsewhere(at, to, std::move(request), deadline);
+    if (restarted) continue;
     if (sent.answered) {
       Reply& reply = sent.reply;
-      if (reply.answer ==
-          Answer::kBoot) {  // it did nothing: asked for the first time since it began
-        boots_[to] = reply.epoch;
-        continue;
-      }
       if (reply.answer == Answer::kYes) co_return reply.text.value_or(std::string());
       if (reply.answer == Answer::kStale)
         co_return fail(ErrorCode::kStale, "the bucket has changed: read it again");

@@ -154,6 +154,7 @@ class RegisterService final : public Registers, public PeerHandler {
   void suspect(NodeId node);
   Task<void> probe(NodeId node);
   Task<Sent> propose(NodeId to, std::string head, TimePoint deadline);
+  uint32_t boot_of(const NodeId& node, uint64_t connection) const;
   Task<Result<std::string>> route_mutation(RegisterKey key, Mutation mutation, TimePoint deadline);
   Task<Result<std::string>> look_up_elsewhere(PlaceRef place, NodeId tried, Request request,
                                               TimePoint deadline);
@@ -285,7 +286,11 @@ class RegisterService final : public Registers, public PeerHandler {
   std::set<NodeId> suspects_;
   ProposalBook proposed_;             // to this node
   uint64_t proposals_ = 0;            // by this node since it started
-  std::map<NodeId, uint32_t> boots_;  // of holders, as they last said
+  struct Boot {
+    uint32_t boot = 0;
+    uint64_t connection = 0;  // on which it was said
+  };
+  std::map<NodeId, Boot> boots_;  // of holders
   std::map<NodeId, std::vector<CommitNotice>> notices_;
   size_t notices_waiting_ = 0;
   bool flushing_ = false;

@@ -130,7 +130,7 @@ class SimPeers final : public Peers {
   // By the node's own clock; joins with up().
   SimPeers(SimNetwork& net, NodeId self, Clock& clock) : net_(net), clock_(clock), self_(self) {}
   void up() {
-    if (!dead_) net_.nodes_[self_] = this, ++net_.improvements_;
+    if (!dead_) net_.nodes_[self_] = this, ++net_.improvements_, number_ = net_.improvements_;
   }
   // REQUIRES: idle().
   ~SimPeers() override { down(); }
@@ -168,6 +168,11 @@ class SimPeers final : public Peers {
     co_await call->done.wait_until(clock_, deadline);
     if (!call->reply) co_return fail(ErrorCode::kTimeout, "the peer did not answer in time");
     co_return std::move(*call->reply);
+  }
+
+  uint64_t connection(NodeId to) const override {
+    const SimPeers* peer = dead_ || !net_.same_release(self_, to) ? nullptr : net_.find(to);
+    return peer ? peer->number_ : 0;
   }
 
   void tell(NodeId to, PeerService service, std::string head) override {
@@ -209,6 +214,7 @@ class SimPeers final : public Peers {
   Clock& clock_;
   NodeId self_;
   bool dead_ = false;
+  uint64_t number_ = 0;  // of this process
   std::map<PeerService, PeerHandler*> handlers_;
   Scope scope_;
 };

@@ -165,6 +165,7 @@ class World {
                                    TimePoint deadline) override {
       co_return co_await world_.call(n_, to.bytes[0] - 1, service, std::move(request), deadline);
     }
+    uint64_t connection(NodeId) const override { return 1; }
     void tell(NodeId, PeerService, std::string) override {}
     void serve(PeerService, PeerHandler& handler) override { handler_ = &handler; }
     PeerHandler* handler_ = nullptr;

@@ -178,7 +178,39 @@ void overtaken(Three& three) {
   three.fate = nullptr;
 }
 
+// C proposes to A twice, as the network doubles it. The first copy is executed, A's answer is lost
+// and A starts again; then the second copy comes, and A knows nothing of the first.
+Outcome proposal_that_meets_a_restart() {
+  Three three;
+  EXPECT(three.loop.run(three.write(Three::kC, NumberTable::put(1))).has_value());
+  three.fate = [&](int from, int to, bool reply, Verb verb) -> Delays {
+    if (!reply && verb == Verb::kPropose && three.at_ms() < 100)
+      return std::vector<Duration>{milliseconds(1), milliseconds(200)};
+    const bool answers = reply && from == Three::kA && to == Three::kC;
+    if (answers && three.at_ms() < 100) return lost();
+    return in_ms(1);
+  };
+  three.begin();
+  Outcome out;
+  Scope scope;
+  scope.spawn(three.write_into(Three::kC, NumberTable::compare_and_set(1, 2), &out.answer));
+  three.loop.run_for(milliseconds(100));
+  out.read_meanwhile = three.read(Three::kB);
+  restart(three, Three::kA);
+  EXPECT(three.loop.run_until([&] { return out.answer.has_value(); }, std::chrono::seconds(10)));
+  out.read_after = three.read(Three::kA);
+  three.loop.run(scope.join());
+  return out;
+}
+
 }  // namespace
+
+TEST_CASE("what a holder did before it started again is not held against the write") {
+  Outcome out = proposal_that_meets_a_restart();
+  EXPECT(out.read_meanwhile == 2);
+  EXPECT(out.read_after == 2);
+  EXPECT(out.answer->is(ErrorCode::kUnknownOutcome));
+}
 
 TEST_CASE("a holder that was overtaken while it was cut off writes at once") {
   Three three;
@@ -214,6 +246,10 @@ TEST_CASE("these scenarios show the bugs that they are there for") {
   Outcome doubled = doubled_accept();
   EXPECT(doubled.answer->is(ErrorCode::kConflict));
   EXPECT(doubled.read_meanwhile == 1);
+  covey::seeded_bug = "register-proposal-anew";
+  Outcome anew = proposal_that_meets_a_restart();
+  EXPECT(anew.read_after == 2);
+  EXPECT(anew.answer->is(ErrorCode::kPreconditionFailed));  // by its own write
   covey::seeded_bug = "";
 }
 #endif
