@@ -58,8 +58,8 @@ class Peers {
   virtual Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                          TimePoint deadline) = 0;
 
-  // Tells the connections to `to` apart: another number whenever one was made anew, 0 while there is
-  // none. All that is called while the number stays the same is heard by the same process.
+  // Tells the connections to `to` apart: another number whenever one was made anew, 0 while there
+  // is none. What is called while the number stays the same is heard by the same process.
   virtual uint64_t connection(NodeId to) const = 0;
 
   // A hint that needs no answer and may be lost; it rides with the next frame (within about 20 ms).
