@@ -122,8 +122,8 @@ class GrpcPeersImpl final : public GrpcPeers {
 
  private:
   std::unique_ptr<Link> new_link(NodeId node) {
-    Link::Context context{options_.loop,     options_.clock,       tls_, self(),
-                          options_.protocol, ++links_made_ << 32};
+    Link::Context context{options_.loop, options_.clock,    tls_,
+                          self(),        options_.protocol, ++links_made_ << 32};
     return std::make_unique<Link>(std::move(context), node);
   }
 
