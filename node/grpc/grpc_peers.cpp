@@ -74,10 +74,7 @@ class GrpcPeersImpl final : public GrpcPeers {
     return {};
   }
   bool renewed() const override { return renewing_ == 0; }
-  bool connected(NodeId node) const override {
-    auto it = links_.find(node);
-    return node == self() || (it != links_.end() && it->second->up());
-  }
+  bool connected(NodeId node) const override { return connection(node) != 0; }
 
   Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                  TimePoint deadline) override {

@@ -130,7 +130,7 @@ class SimPeers final : public Peers {
   // By the node's own clock; joins with up().
   SimPeers(SimNetwork& net, NodeId self, Clock& clock) : net_(net), clock_(clock), self_(self) {}
   void up() {
-    if (!dead_) net_.nodes_[self_] = this, ++net_.improvements_, number_ = net_.improvements_;
+    if (!dead_) net_.nodes_[self_] = this, number_ = ++net_.improvements_;
   }
   // REQUIRES: idle().
   ~SimPeers() override { down(); }

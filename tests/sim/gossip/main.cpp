@@ -68,6 +68,7 @@ Options parse(int argc, char** argv) {
   }
   auto config = SwimConfig::profile(o.profile);
   if (!config) usage("no such profile");
+  if (o.hours <= 0 && o.deaths <= 0) usage("a number of hours or of deaths is needed");
   if (o.nodes < 3 || o.nodes > 200) usage("3 to 200 nodes");
   o.config = *config;
   return o;
