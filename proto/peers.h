@@ -32,6 +32,7 @@ enum class PeerService : uint8_t {
 struct PeerMessage {
   std::string head;
   Blob body;
+  bool body_back = false;  // of a request: its answer brings a body
 };
 
 // Serves one PeerService on this node.
@@ -48,8 +49,8 @@ class Peers {
   virtual NodeId self() const = 0;
 
   // Calls `service` on `to`. Heads alone are coalesced into frames on one long-lived stream per
-  // peer; a message with a body goes as a call of its own on another channel, so that a block never
-  // delays a ballot. A call to self() reaches the local handler without a network. Errors: kTimeout
+  // peer; a message with a body, or whose answer has one, goes as a call of its own on another
+  // channel, so that a block never delays a ballot, nor the question whether somebody is there. A call to self() reaches the local handler without a network. Errors: kTimeout
   // (deadline passed: the peer may or may not have acted), kUnavailable (certainly not delivered),
   // kOverloaded (queue to that peer is full), or what the handler returned. Every request bears to
   // arrive twice or late: the services see to it (proposals of store/register by their number), so

@@ -185,7 +185,7 @@ Task<Result<PeerMessage>> Link::call(PeerService service, PeerMessage request, T
   } else if (in_flight() >= kPeerCallsInFlightMax) {
     result = fail(ErrorCode::kOverloaded,
                   fmt::format("too many calls to node {} are under way", short_name(peer_)));
-  } else if (service == PeerService::kBlock || !request.body.empty()) {
+  } else if (request.body_back || !request.body.empty()) {
     result = co_await bulk_call(service, std::move(request), deadline);
   } else {
     result = co_await stream_call(service, std::move(request.head), deadline);

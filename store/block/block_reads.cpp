@@ -47,6 +47,7 @@ Task<void> BlockService::read_at(NodeId node, BlockMessage message, TimePoint de
                                  std::shared_ptr<Mailbox<Read>> reads) {
   PeerMessage request;
   request.head = encode_block_message(message);
+  request.body_back = true;
   auto reply = co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline);
   Result<Blob> bytes = Blob();
   if (!reply) {

@@ -79,6 +79,7 @@ Task<Result<BlockService::Fetched>> BlockService::fetch(NodeId from, BlockKey ke
   ask.id = key.id;
   PeerMessage request;
   request.head = encode_block_message(ask);
+  request.body_back = true;
   CO_TRY(PeerMessage reply,
          co_await peers_.call(from, PeerService::kBlock, std::move(request), deadline));
   CO_TRY(BlockMessage message, decode_block_message(reply.head));

@@ -32,7 +32,6 @@ struct Node {
   Node(TestLoop& loop, ClusterSecret secret = kSecret, uint32_t protocol = kPeerProtocol) {
     peers = make_grpc_peers({loop, loop, new_identity(), secret, {"127.0.0.1", 0}, protocol});
     peers->serve(PeerService::kRegister, handler);
-    peers->serve(PeerService::kBlock, handler);
     REQUIRE(peers->start().has_value());
   }
   Address address() const { return {"127.0.0.1", peers->port()}; }
@@ -45,11 +44,17 @@ PeerMessage text(std::string head, Blob body = {}) {
   message.body = std::move(body);
   return message;
 }
+// Goes as a call of its own, too.
+PeerMessage text_for_body(std::string head) {
+  PeerMessage message = text(std::move(head));
+  message.body_back = true;
+  return message;
+}
 
 Task<Result<PeerMessage>> ask(Node& from, NodeId to, PeerMessage message, Clock& clock,
-                              Duration timeout = 20s,
-                              PeerService service = PeerService::kRegister) {
-  co_return co_await from.peers->call(to, service, std::move(message), clock.after(timeout));
+                              Duration timeout = 20s) {
+  co_return co_await from.peers->call(to, PeerService::kRegister, std::move(message),
+                                      clock.after(timeout));
 }
 Task<void> connect(Node& from, Node& to) {
   from.peers->set_address(to.id(), to.address());
@@ -90,11 +95,11 @@ Task<void> bodies(Node& a, Node& b, Clock& clock) {
   for (size_t i = 0; i < bytes.size(); i += 97) bytes[i] = static_cast<char>(i);
   Blob body = Blob::own(bytes);
   for (int i = 0; i < 8; ++i) {
-    auto reply = co_await ask(a, b.id(), text("echo", body), clock, 20s, PeerService::kBlock);
+    auto reply = co_await ask(a, b.id(), text("echo", body), clock);
     REQUIRE(reply.has_value());
     EXPECT(reply->body.view() == bytes);
   }
-  auto small = co_await ask(a, b.id(), text("echo"), clock, 20s, PeerService::kBlock);
+  auto small = co_await ask(a, b.id(), text_for_body("echo"), clock);
   REQUIRE(small.has_value());
   EXPECT(small->body.empty());
   co_await stop_all(a, b);
@@ -121,7 +126,7 @@ Task<void> deadline(Node& a, Node& b, Clock& clock) {
   REQUIRE(reply.has_value());
   reply = co_await ask(a, b.id(), text("wait"), clock, 50ms);
   EXPECT(reply.is(ErrorCode::kTimeout));
-  reply = co_await ask(a, b.id(), text("wait"), clock, 50ms, PeerService::kBlock);
+  reply = co_await ask(a, b.id(), text_for_body("wait"), clock, 50ms);
   EXPECT(reply.is(ErrorCode::kTimeout));
   b.handler.gate.set();  // the late replies find nobody
   reply = co_await ask(a, b.id(), text("echo"), clock);

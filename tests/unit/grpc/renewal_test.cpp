@@ -31,17 +31,18 @@ struct Node {
     PeersOptions options{loop, loop, identity, secrets, {"127.0.0.1", 0}};
     peers = make_grpc_peers(std::move(options));
     peers->serve(PeerService::kRegister, echo);
-    peers->serve(PeerService::kBlock, echo);
     REQUIRE(peers->start().has_value());
   }
   Address address() const { return {"127.0.0.1", peers->port()}; }
   NodeId id() const { return peers->self(); }
 };
 
-Task<bool> asks(Node& from, Node& to, PeerService service, std::string head, Clock& clock) {
+Task<bool> asks(Node& from, Node& to, bool bulk, std::string head, Clock& clock) {
   PeerMessage message;
   message.head = std::move(head);
-  auto reply = co_await from.peers->call(to.id(), service, std::move(message), clock.after(20s));
+  message.body_back = bulk;
+  auto reply = co_await from.peers->call(to.id(), PeerService::kRegister, std::move(message),
+                                         clock.after(20s));
   INFO((reply ? std::string() : reply.error().message));
   co_return reply.has_value();
 }
@@ -49,8 +50,8 @@ Task<bool> asks(Node& from, Node& to, PeerService service, std::string head, Clo
 // Asks all the time, on both channels.
 Task<void> keep_asking(Node& from, Node& to, Clock& clock, bool& ending, int& failed) {
   for (int turn = 0; !ending; ++turn) {
-    PeerService service = turn % 2 ? PeerService::kBlock : PeerService::kRegister;
-    bool answered = co_await asks(from, to, service, turn % 10 ? "quick" : "slow", clock);
+    const bool bulk = turn % 2;
+    bool answered = co_await asks(from, to, bulk, turn % 10 ? "quick" : "slow", clock);
     failed += !answered;
     co_await clock.sleep(2ms);
   }
@@ -59,7 +60,7 @@ Task<void> keep_asking(Node& from, Node& to, Clock& clock, bool& ending, int& fa
 Task<void> rotate(Node& a, Node& b, SecretRing old_ring, ClusterSecret next, Clock& clock) {
   a.peers->set_address(b.id(), b.address());
   b.peers->set_address(a.id(), a.address());
-  bool ready = co_await asks(a, b, PeerService::kRegister, "first", clock);
+  bool ready = co_await asks(a, b, false, "first", clock);
   REQUIRE(ready);
   bool ending = false;
   int failed = 0;
