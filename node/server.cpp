@@ -71,8 +71,7 @@ Task<Status> Server::start() {
   scope_.spawn(serve_when_ready());
   scope_.spawn(rotation_->run(scope_));
   scope_.spawn(watch_space());
-  scope_.spawn(remember_peers());
-  scope_.spawn(remember_members());
+  scope_.spawn(remember_others());
   snapshot_scope_.spawn(snapshots_->run(snapshot_scope_));
   snapshot_scope_.spawn(verifier_->run(snapshot_scope_));
   co_return Status{};
@@ -235,6 +234,7 @@ Status Server::start_gossip() {
   GossipThread::Events events;
   events.changed = [this] {
     if (cluster_) cluster_->gossip_changed();
+    others_changed_.set();
   };
   events.other_secret = [this](const std::string& secret) {
     if (rotation_) rotation_->in_use_elsewhere(secret);
@@ -289,7 +289,10 @@ Task<Status> Server::open_cluster() {
   witness_->serve(PeerService::kRegister, *register_gate_);
   witness_->serve(PeerService::kControl, *control_gate_);
   open_rotation();
-  cluster_->on_adopt([this](const LayoutState&) { storage_->registers().on_epoch_change(); });
+  cluster_->on_adopt([this](const LayoutState&) {
+    storage_->registers().on_epoch_change();
+    others_changed_.set();
+  });
   co_return Status{};
 }
 
@@ -515,6 +518,7 @@ PartitionHealth Server::partition_health() const {
 // Each step is named in the debug log: a node that hangs on its way down says where.
 Task<void> Server::stop() {
   scope_.request_stop();
+  others_changed_.set();
   if (witness_) witness_->request_stop();
   snapshot_scope_.request_stop();
   TimePoint deadline = loop_.after(kDrainWithin);

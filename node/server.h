@@ -12,6 +12,7 @@
 #include "node/gossip_thread.h"
 #include "node/grpc/grpc_peers.h"
 #include "node/layout_admin.h"
+#include "node/member_file.h"
 #include "node/memory_guard.h"
 #include "node/secret_rotation.h"
 #include "node/storage.h"
@@ -51,7 +52,6 @@ class Server {
   void open_witness();
   void give_up_identity(const std::string& why);
   bool is_own(const std::string& data_dir) const;
-  Task<void> remember_members();
   void keep_identity() const;
   Status start_gossip();
   Task<Status> open_cluster();
@@ -63,8 +63,10 @@ class Server {
   Task<void> watch_space();
   // Tells gossip the seeds' addresses; names that do not resolve yet are tried again.
   Task<void> find_seeds(uint64_t change);
-  // Keeps the gossip addresses of the others for the next start.
+  // Keeps who the others are for the next start, as soon as it is known.
+  Task<void> remember_others();
   Task<void> remember_peers();
+  Task<void> remember_members();
   Result<std::shared_ptr<TlsContext>> load_tls(const Config& config) const;
 
   MemberMeta gossip_meta() const;
@@ -94,8 +96,10 @@ class Server {
   std::string failing_;  // why it does not give up its identity once more
   std::optional<Reborn> last_rebirth_;
   uint64_t boot_ = 0, recovered_ = 0;
-  uint64_t seeds_change_ = 0;  // counts reloads of the seeds
-  std::vector<Address> known_peers_;
+  uint64_t seeds_change_ = 0;         // counts reloads of the seeds
+  Event others_changed_;              // gossip or the layout shows something new
+  std::vector<Address> known_peers_;  // as they are kept
+  std::vector<KnownMember> known_members_;
 
   uint64_t capacity_bytes_ = 0, free_bytes_ = 0;
   int lock_fd_ = -1;

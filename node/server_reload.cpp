@@ -12,7 +12,7 @@ namespace covey {
 namespace {
 
 constexpr Duration kResolveAgain = std::chrono::seconds(15);
-constexpr Duration kRememberEvery = std::chrono::seconds(2);
+constexpr Duration kRememberAgain = std::chrono::seconds(15);  // what could not be kept
 constexpr std::array<std::string_view, 5> kReloaded = {"log_level", "memory_cap", "seeds",
                                                        "tls_certificate", "tls_key"};
 
@@ -53,54 +53,52 @@ Task<void> Server::find_seeds(uint64_t change) {
   }
 }
 
-Task<void> Server::remember_peers() {
-  bool go_on = true;
-  while (go_on) {
-    std::vector<Address> peers;
-    for (const MemberView& member : *gossip_.members())
-      if (member.id != identity_.id && member.state != MemberState::kLeft)
-        peers.push_back(member.meta.gossip);
-    bool as_known = std::all_of(peers.begin(), peers.end(), [this](const Address& peer) {
-      return std::find(known_peers_.begin(), known_peers_.end(), peer) != known_peers_.end();
-    });
-    if (!as_known) {
-      for (const Address& old : known_peers_)  // not seen since this node started
-        if (peers.size() < kKnownPeersMax &&
-            std::find(peers.begin(), peers.end(), old) == peers.end())
-          peers.push_back(old);
-      known_peers_ = peers;
-      Status saved = co_await save_known_peers(*kv_, std::move(peers));
-      if (!saved) log_warn("the others' addresses are not kept: {}", to_string(saved.error()));
-    }
-    go_on = co_await scope_.sleep(loop_, kRememberEvery);
+Task<void> Server::remember_others() {
+  while (!scope_.stop_requested()) {
+    others_changed_.reset();
+    co_await loop_.yield();  // a layout that is adopted shows in the next turn
+    co_await remember_peers();
+    co_await remember_members();
+    co_await others_changed_.wait_until(loop_, loop_.after(kRememberAgain));
   }
+}
+
+Task<void> Server::remember_peers() {
+  std::vector<Address> peers;
+  for (const MemberView& member : *gossip_.members())
+    if (member.id != identity_.id && member.state != MemberState::kLeft)
+      peers.push_back(member.meta.gossip);
+  bool as_known = std::all_of(peers.begin(), peers.end(), [this](const Address& peer) {
+    return std::find(known_peers_.begin(), known_peers_.end(), peer) != known_peers_.end();
+  });
+  if (as_known) co_return;
+  for (const Address& old : known_peers_)  // not seen since this node started
+    if (peers.size() < kKnownPeersMax && std::find(peers.begin(), peers.end(), old) == peers.end())
+      peers.push_back(old);
+  Status saved = co_await save_known_peers(*kv_, peers);
+  if (saved) known_peers_ = std::move(peers);
+  if (!saved) log_warn("the others' addresses are not kept: {}", to_string(saved.error()));
 }
 
 // For a start at which the metadata turns out to be damaged (damaged_start.h).
 Task<void> Server::remember_members() {
-  std::vector<KnownMember> saved;
-  bool go_on = true;
-  while (go_on) {
-    std::vector<KnownMember> members;
-    auto layout = cluster_->layout();
-    auto views = gossip_.members();
-    for (const MemberView& view : *views) {
-      if (!layout || !layout->current.find(view.id)) continue;
-      Address rpc = view.meta.rpc, gossip = view.meta.gossip;
-      if (unspecified(rpc.host)) rpc.host = gossip.host;
-      members.push_back({view.id, rpc, gossip});
-    }
-    // One that is away is not seen after a start, but is a member all the same.
-    bool all = layout && members.size() == layout->current.members.size();
-    if (all && members != saved) {
-      std::string path = member_file(config_);
-      auto save = [path, members] { return save_members(path, members); };
-      Status kept = co_await runtime_.cpu.run(std::move(save));
-      if (kept) saved = std::move(members);
-      if (!kept) log_warn("the members are not kept: {}", kept.error().message);
-    }
-    go_on = co_await scope_.sleep(loop_, kRememberEvery);
+  std::vector<KnownMember> members;
+  auto layout = cluster_->layout();
+  auto views = gossip_.members();
+  for (const MemberView& view : *views) {
+    if (!layout || !layout->current.find(view.id)) continue;
+    Address rpc = view.meta.rpc, gossip = view.meta.gossip;
+    if (unspecified(rpc.host)) rpc.host = gossip.host;
+    members.push_back({view.id, rpc, gossip});
   }
+  // One that is away is not seen after a start, but is a member all the same.
+  bool all = layout && members.size() == layout->current.members.size();
+  if (!all || members == known_members_) co_return;
+  std::string path = member_file(config_);
+  auto save = [path, members] { return save_members(path, members); };
+  Status kept = co_await runtime_.cpu.run(std::move(save));
+  if (kept) known_members_ = std::move(members);
+  if (!kept) log_warn("the members are not kept: {}", kept.error().message);
 }
 
 void Server::reload() {
