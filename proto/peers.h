@@ -50,12 +50,12 @@ class Peers {
 
   // Calls `service` on `to`. Heads alone are coalesced into frames on one long-lived stream per
   // peer; a message with a body, or whose answer has one, goes as a call of its own on another
-  // channel, so that a block never delays a ballot, nor the question whether somebody is there. A call to self() reaches the local handler without a network. Errors: kTimeout
-  // (deadline passed: the peer may or may not have acted), kUnavailable (certainly not delivered),
-  // kOverloaded (queue to that peer is full), or what the handler returned. Every request bears to
-  // arrive twice or late: the services see to it (proposals of store/register by their number), so
-  // this class need not deliver at most once.
-  // REQUIRES: head <= kPeerMessageBytesMax, body <= kBlockBytesMax.
+  // channel, so that a block never delays a ballot, nor the question whether somebody is there. A
+  // call to self() reaches the local handler without a network. Errors: kTimeout (deadline passed:
+  // the peer may or may not have acted), kUnavailable (certainly not delivered), kOverloaded (queue
+  // to that peer is full), or what the handler returned. Every request bears to arrive twice or
+  // late: the services see to it (proposals of store/register by their number), so this class need
+  // not deliver at most once. REQUIRES: head <= kPeerMessageBytesMax, body <= kBlockBytesMax.
   virtual Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                          TimePoint deadline) = 0;
 

@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kKeepaliveMs = 2000;  // a vanished peer is noticed after these two together
 constexpr int kKeepaliveTimeoutMs = 3000;
+// Where the answer waits behind blocks, over a slow link. A vanished peer is noticed by the stream.
+constexpr int kBulkKeepaliveTimeoutMs = 20'000;
 constexpr int kConnectTimeoutMs = 2000;
 constexpr int kBackoffMaxMs = 1000;
 constexpr int kBulkIdleMs = 60'000;
@@ -21,7 +23,6 @@ grpc::ChannelArguments common_arguments(const NodeId& peer) {
   args.SetMaxReceiveMessageSize(kGrpcMessageBytesMax);
   args.SetMaxSendMessageSize(kGrpcMessageBytesMax);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   args.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Doubles as the limit of one attempt to connect.
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kConnectTimeoutMs);
@@ -191,6 +192,7 @@ class Channels final : public PeerChannels {
     options.pem_private_key = tls.private_key;
     credentials_ = grpc::SslCredentials(options);
     grpc::ChannelArguments args = common_arguments(peer);
+    args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
     args.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     args.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 * kMiB);
     args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
@@ -216,6 +218,7 @@ class Channels final : public PeerChannels {
   // Settings measured for 1 MiB messages; see docs/architecture.md.
   void open_bulk() {
     grpc::ChannelArguments args = common_arguments(peer_);
+    args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kBulkKeepaliveTimeoutMs);
     args.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, 1 * kMiB);
     args.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 * kMiB);
     args.SetInt(GRPC_ARG_HTTP2_WRITE_BUFFER_SIZE, 1 * kMiB);

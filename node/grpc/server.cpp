@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kPingIntervalMinMs = 500;  // how often a peer may ping us
 constexpr int kKeepaliveMs = 5000;
-constexpr int kKeepaliveTimeoutMs = 5000;
+constexpr int kKeepaliveTimeoutMs = 20'000;  // the answer may wait behind blocks, over a slow link
 constexpr int kIdleConnectionMs = 120'000;  // without any call; links keep a stream open
 constexpr size_t kGrpcMemoryBytesMax = 96 * kMiB;
 

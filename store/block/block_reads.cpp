@@ -1,5 +1,5 @@
-// Reading a block: the local copy, else the nearest, asking the next one when an answer is slow
-// ("The Tail at Scale", CACM 2013).
+// Reading a block: the local copy, else the nearest, asking the next one when an answer is late
+// (read_times.h).
 #include <algorithm>
 #include <chrono>
 
@@ -12,6 +12,7 @@ namespace covey {
 namespace {
 
 constexpr Duration kHedgeMin = std::chrono::milliseconds(20);
+constexpr Duration kHedgeMax = std::chrono::seconds(8);
 constexpr uint32_t kLocalReadBytes = 256 * kKiB;  // a multiple of kChunkBytes
 
 }  // namespace
@@ -48,7 +49,9 @@ Task<void> BlockService::read_at(NodeId node, BlockMessage message, TimePoint de
   PeerMessage request;
   request.head = encode_block_message(message);
   request.body_back = true;
+  const TimePoint began = runtime_.clock.now();
   auto reply = co_await peers_.call(node, PeerService::kBlock, std::move(request), deadline);
+  if (reply) read_times_.answered(node, message.size, runtime_.clock.now() - began);
   Result<Blob> bytes = Blob();
   if (!reply) {
     bytes = tl::unexpected<Error>(std::move(reply).error());
@@ -61,7 +64,7 @@ Task<void> BlockService::read_at(NodeId node, BlockMessage message, TimePoint de
       bytes = std::move(reply->body);
     }
   }
-  Read read{std::move(bytes)};
+  Read read{node, std::move(bytes)};
   reads->put(std::move(read));
 }
 
@@ -78,20 +81,30 @@ Task<Result<Blob>> BlockService::read_elsewhere(PartitionId home, BlockMessage m
     return rank(a) < rank(b);
   });
   auto reads = std::make_shared<Mailbox<Read>>();
-  size_t asked = 0, answered = 0, missing = 0;
-  while (answered < nodes.size()) {
-    TimePoint wait_until = deadline;
-    if (asked < nodes.size()) {
-      Duration hedge = std::max<Duration>(kHedgeMin, 4 * topology_.round_trip(nodes[asked]));
-      scope_.spawn(read_at(nodes[asked++], message, deadline, reads));
-      wait_until = std::min(deadline, runtime_.clock.after(hedge));
+  std::vector<NodeId> waiting;  // asked, not yet answered
+  size_t asked = 0, missing = 0;
+  TimePoint late = runtime_.clock.now(), doubt = runtime_.clock.after(kDoubtAfter);
+  while (asked < nodes.size() || !waiting.empty()) {
+    if (asked < nodes.size() && (waiting.empty() || runtime_.clock.now() >= late)) {
+      const NodeId& node = nodes[asked++];
+      Duration usual = std::min(read_times_.late_after(node, message.size), kHedgeMax);
+      late = runtime_.clock.after(std::max({kHedgeMin, 4 * topology_.round_trip(node), usual}));
+      waiting.push_back(node);
+      scope_.spawn(read_at(node, message, deadline, reads));
     }
-    std::optional<Read> read = co_await reads->next_until(runtime_.clock, wait_until);
+    TimePoint until = std::min(deadline, asked < nodes.size() ? std::min(late, doubt) : doubt);
+    std::optional<Read> read = co_await reads->next_until(runtime_.clock, until);
     if (!read) {
       if (runtime_.clock.now() >= deadline) break;
+      if (runtime_.clock.now() < doubt) continue;
+      doubt = runtime_.clock.after(kDoubtAfter);  // from when they are asked
+      std::vector<NodeId> there = co_await who_answers(waiting, message);
+      if (!there.empty() || reads->size() > 0) continue;
+      if (asked == nodes.size()) break;
+      late = runtime_.clock.now();
       continue;
     }
-    ++answered;
+    std::erase(waiting, read->from);
     if (read->bytes) {
       if (ours) wanted({home, message.id});
       co_return std::move(read->bytes);

@@ -20,10 +20,10 @@ constexpr Duration kIncomingWait = std::chrono::seconds(3);
 constexpr size_t kYoungMax = 65536;
 constexpr size_t kCompactionsPerRound = 8;
 constexpr Duration kLaterAfter = std::chrono::milliseconds(1000);  // then those behind are asked
-// A majority that writes slowly is waited for; whether it is one that answers at all is asked then,
-// and again and again: it may be cut off at any time, and the client hears of that within 5 s.
-constexpr Duration kDoubtAfter = std::chrono::milliseconds(3000);
 constexpr Duration kDoubtAnswer = std::chrono::milliseconds(1000);
+// A slow link takes one block after the other. A copy is not waited for any more when for so long
+// none was taken, or when one was that left so much later: it got lost.
+constexpr Duration kStalledAfter = std::chrono::seconds(10);
 constexpr Duration kRound = std::chrono::seconds(5);
 constexpr Duration kAnyCopyAfter = std::chrono::milliseconds(2000);  // of an available bucket
 
@@ -101,6 +101,7 @@ Task<Status> BlockService::send_copy(NodeId node, BlockMessage message, Blob pay
     delivery->queued.erase(node);
     CO_TRY(turn, std::move(waited));
   }
+  delivery->left_at[node] = runtime_.clock.now();
   PeerMessage request;
   request.head = encode_block_message(message);
   request.body = std::move(payload);
@@ -126,11 +127,17 @@ Task<void> BlockService::put_at(NodeId node, BlockMessage message, Blob payload,
   size_t bytes = payload.size();
   Status status;
   if (node == peers_.self()) {
+    delivery->left_at[node] = runtime_.clock.now();
     status = co_await put_here(std::move(message), std::move(payload));
   } else {
     status = co_await send_copy(node, std::move(message), std::move(payload), deadline, delivery);
   }
   std::erase(delivery->waiting, node);
+  if (status) {
+    Taken& taken = taken_[node];
+    taken.at = runtime_.clock.now();
+    taken.left = std::max(taken.left, delivery->left_at[node]);
+  }
   if (delivery->left && !SEEDED_BUG("block-trailing-kept")) trailing_.remove(node, bytes);
   Ack ack{node, std::move(status)};
   delivery->acks.put(std::move(ack));
@@ -146,24 +153,46 @@ Task<void> BlockService::ask_there(NodeId node, BlockMessage message, std::vecto
     there.push_back(node);
 }
 
-// Whether a quorum of those that have the block, or may have it soon, answers. Those that have it
-// are asked, too: what comes after the block needs a quorum that answers then.
-Task<bool> BlockService::quorum_answers(ReplicaSets sets, std::vector<NodeId> have,
-                                        BlockMessage message, std::shared_ptr<Delivery> delivery) {
+bool BlockService::may_still_take(const NodeId& node, const Delivery& delivery) const {
+  const TimePoint now = runtime_.clock.now();
+  if (now - delivery.began < kStalledAfter) return true;
+  auto taken = taken_.find(node);
+  if (taken == taken_.end() || now - taken->second.at >= kStalledAfter) return false;
+  auto left_at = delivery.left_at.find(node);
+  return left_at == delivery.left_at.end() || taken->second.left - left_at->second < kStalledAfter;
+}
+
+// Who of them answers a question about the block now, which waits behind no block.
+Task<std::vector<NodeId>> BlockService::who_answers(std::vector<NodeId> nodes,
+                                                    BlockMessage message) {
   Scope scope;
-  const std::vector<NodeId> waiting = delivery->waiting;
   std::vector<NodeId> there;
-  have.insert(have.end(), waiting.begin(), waiting.end());
-  for (const NodeId& node : have) {
+  for (const NodeId& node : nodes) {
     if (node == peers_.self())
       there.push_back(node);
     else
       scope.spawn(ask_there(node, message, there));
   }
   co_await scope.join();
-  // Who has answered meanwhile is heard next.
+  co_return there;
+}
+
+// Whether a quorum of those that have the block, or may have it soon, answers. Those that have it
+// are asked, too: what comes after the block needs a quorum that answers then.
+Task<bool> BlockService::quorum_answers(ReplicaSets sets, std::vector<NodeId> have,
+                                        BlockMessage message, std::shared_ptr<Delivery> delivery) {
+  const TimePoint recently = runtime_.clock.now() - kDoubtAnswer;
+  const std::vector<NodeId> waiting = delivery->waiting;
   for (const NodeId& node : waiting)
-    if (!has_node(delivery->waiting, node)) there.push_back(node);
+    if (may_still_take(node, *delivery)) have.push_back(node);
+  std::vector<NodeId> there = co_await who_answers(std::move(have), std::move(message));
+  // Who has answered meanwhile is heard next; who takes other copies answers, too.
+  for (const NodeId& node : waiting) {
+    auto taken = taken_.find(node);
+    bool takes =
+        taken != taken_.end() && taken->second.at >= recently && may_still_take(node, *delivery);
+    if (takes || !has_node(delivery->waiting, node)) there.push_back(node);
+  }
   co_return sets.quorum(there);
 }
 
@@ -253,6 +282,7 @@ Task<Status> BlockService::put_copies(PartitionId home, BlockId id, BlockOwner o
   trailing_.fit(memory_.bodies.limit());
   auto delivery = std::make_shared<Delivery>();
   delivery->any = any;
+  delivery->began = runtime_.clock.now();
   Status written = co_await await_quorum(std::move(sets), std::move(message), std::move(payload),
                                          deadline, delivery);
   delivery->left = true;

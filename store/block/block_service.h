@@ -22,10 +22,15 @@
 #include "proto/peers.h"
 #include "store/block/block_messages.h"
 #include "store/block/blocks.h"
+#include "store/block/read_times.h"
 #include "store/block/segment_store.h"
 #include "store/block/trailing.h"
 
 namespace covey {
+
+// Replicas that are slow are waited for; whether they answer at all is asked then, and again and
+// again: they may be cut off at any time, and the client hears of that within 5 s.
+inline constexpr Duration kDoubtAfter = std::chrono::seconds(3);
 
 class BlockService : public Blocks, public PeerHandler {
  public:
@@ -98,14 +103,22 @@ class BlockService : public Blocks, public PeerHandler {
     Status status;
   };
   struct Read {
+    NodeId from;
     Result<Blob> bytes;
+  };
+  // Of the copies that a node took from here.
+  struct Taken {
+    TimePoint at;    // when it last did
+    TimePoint left;  // when the youngest of them left
   };
   // One block on its way to its replicas.
   struct Delivery {
     std::vector<NodeId> sent;
     size_t answered = 0;
+    TimePoint began;
     std::vector<NodeId> waiting;                    // sent to, not yet answered
     std::map<NodeId, MemoryShare::Waiter*> queued;  // of those: not yet sent
+    std::map<NodeId, TimePoint> left_at;            // of those that were sent
     bool failed = false;                            // one of them said no
     bool any = false;                               // one copy is enough when no more come
     bool left = false;  // put() has returned; what is still on its way trails
@@ -119,6 +132,8 @@ class BlockService : public Blocks, public PeerHandler {
   Task<Status> send_copy(NodeId node, BlockMessage message, Blob payload, TimePoint deadline,
                          std::shared_ptr<Delivery> delivery);
   void leave_behind(Delivery& delivery, bool all);
+  bool may_still_take(const NodeId& node, const Delivery& delivery) const;
+  Task<std::vector<NodeId>> who_answers(std::vector<NodeId> nodes, BlockMessage message);
   Task<bool> quorum_answers(ReplicaSets sets, std::vector<NodeId> have, BlockMessage message,
                             std::shared_ptr<Delivery> delivery);
   Task<void> ask_there(NodeId node, BlockMessage message, std::vector<NodeId>& there);
@@ -158,6 +173,8 @@ class BlockService : public Blocks, public PeerHandler {
   SegmentStore& segments_;
   MemoryBudget& memory_;
   std::map<NodeId, std::unique_ptr<MemoryShare>> sending_;  // our part of their memory for copies
+  std::map<NodeId, Taken> taken_;
+  ReadTimes read_times_;
   TrailingCopies trailing_;
   std::unordered_map<uint64_t, TimePoint>
       young_;  // hash of blocks whose writer may still settle them

@@ -17,7 +17,8 @@ constexpr size_t kReadAheadPieces = 2;
 // A reader that finds no memory goes on in such steps, one at a time: many clients that take their
 // bodies slowly must not keep others from being served.
 constexpr uint32_t kShortStepBytes = 64 * kKiB;
-constexpr Duration kBlockReadTimeout = std::chrono::seconds(15);
+// Over a slow link; whether anybody answers is watched by BlockService.
+constexpr Duration kBlockReadTimeout = std::chrono::seconds(50);
 
 struct Fetch {
   Event done;

@@ -11,9 +11,10 @@ namespace covey {
 namespace {
 
 constexpr size_t kBlocksInFlight = 4;  // per body
-constexpr Duration kBlockWriteTimeout = std::chrono::seconds(10);
-// How long a client is paced before it is told to slow down. Clients give up after 60 s without
-// progress.
+// Over a slow link many blocks may wait for each other; whether any gets through is watched by
+// BlockService. Clients give up after 60 s without progress.
+constexpr Duration kBlockWriteTimeout = std::chrono::seconds(50);
+// How long a client is paced before it is told to slow down.
 constexpr Duration kMemoryWait = std::chrono::seconds(20);
 constexpr size_t kReadingBytes = 256 * kKiB;  // buffers of the socket beside the block they fill
 

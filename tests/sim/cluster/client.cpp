@@ -120,8 +120,10 @@ void Client::check_promptness(const At& at, const KeyOp& op) {
 bool Client::record(const At& at, const std::string& key, KeyOp op, const Status& answer) {
   op.returned_ns = world_.loop.now().ns;
   bool twice = op.note.find("again") != std::string::npos;
-  Duration most = kDeadline + kOverrun + (op.kind == Kind::kRead ? kForBody : Duration(0)) +
-                  (twice ? kDeadline : Duration(0));
+  const bool body = op.kind == Kind::kRead || op.kind == Kind::kPut || op.kind == Kind::kCreate ||
+                    op.kind == Kind::kReplace;
+  Duration most =
+      kDeadline + kOverrun + (body ? kForBody : Duration(0)) + (twice ? kDeadline : Duration(0));
   if (op.returned_ns - op.called_ns > most.count())
     world_.complain("an operation overran its deadline: " + op.describe());
   if (!answer) op.note += " " + to_string(answer.error());

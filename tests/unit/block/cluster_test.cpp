@@ -25,10 +25,11 @@ TEST_CASE("blocks: stored through any node, read through any node, on all three 
 
 namespace {
 
-Task<void> put_one(BlockCluster& c, BlockId id, size_t size, size_t& good, TimePoint& last) {
+Task<void> put_one(BlockCluster& c, BlockId id, size_t size, size_t& good, TimePoint& last,
+                   Duration patience = seconds(10)) {
   BlockOwner owner = BlockNode::owner(id);
   Blob bytes = Blob::own(BlockNode::payload(id, size));
-  Status put = co_await c.nodes[0].service->put(kHome, id, owner, bytes, c.loop.after(seconds(10)));
+  Status put = co_await c.nodes[0].service->put(kHome, id, owner, bytes, c.loop.after(patience));
   good += put ? 1 : 0;
   last = c.loop.now();
 }
@@ -242,4 +243,109 @@ TEST_CASE("blocks: damage everywhere is an error, never 'not found'") {
   EXPECT(c.get(0, block(1, 0)).is(ErrorCode::kUnavailable));  // every copy is set aside by now
   c.loop.run_for(seconds(60));
   for (size_t at : {0, 1, 2}) EXPECT(c.get(at, block(1, 0)).is(ErrorCode::kUnavailable));
+}
+
+namespace {
+
+// A link that takes one block after the other, each `each` long, both ways; questions pass it.
+struct SlowLink {
+  SimLoop& loop;
+  Duration each;
+  TimePoint free = loop.now();
+  size_t gets = 0;
+  std::optional<std::vector<Duration>> operator()(bool reply, const std::string& head) {
+    constexpr size_t kGetReplyHead = 4;  // the CRC
+    auto message = decode_block_message(head);
+    bool block =
+        reply ? head.size() == kGetReplyHead : message && message->kind == BlockMessageKind::kPut;
+    gets += !reply && message && message->kind == BlockMessageKind::kGet;
+    if (!block) return std::nullopt;
+    free = std::max(free, loop.now()) + each;
+    std::vector<Duration> once{free - loop.now()};
+    return once;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("blocks: over a slow link many puts take their time; where none gets through, 10 s") {
+  BlockCluster c(11);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+  auto link = std::make_shared<SlowLink>(SlowLink{c.loop, seconds(2)});
+  c.net.script = [link](const NodeId&, const NodeId&, bool reply, const std::string& head) {
+    return (*link)(reply, head);
+  };
+  Scope scope;
+  size_t good = 0;
+  TimePoint began = c.loop.now(), last;
+  for (uint32_t i = 0; i < 12; ++i)
+    scope.spawn(put_one(c, block(1, i), 20000, good, last, seconds(50)));
+  c.loop.run(scope.join());
+  EXPECT(good == 12);
+  EXPECT(last - began >= seconds(24));
+  // It answers questions as before, but takes no block any more.
+  link->each = std::chrono::hours(1);
+  began = c.loop.now();
+  scope.spawn(put_one(c, block(2, 0), 20000, good, last, seconds(50)));
+  c.loop.run(scope.join());
+  EXPECT(good == 12);
+  EXPECT(last - began >= seconds(10));
+  EXPECT(last - began < seconds(15));
+  c.net.script = nullptr;
+}
+
+TEST_CASE("blocks: a copy that got lost is not waited for because others get through") {
+  BlockCluster c(13);
+  c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
+  bool lose = true;
+  c.net.script = [&lose](const NodeId&, const NodeId&, bool reply, const std::string& head) {
+    auto message = decode_block_message(head);
+    bool block = !reply && message && message->kind == BlockMessageKind::kPut;
+    std::optional<std::vector<Duration>> copies;
+    if (block && std::exchange(lose, false)) copies.emplace();
+    return copies;
+  };
+  Scope scope;
+  size_t good = 0, lost = 0;
+  TimePoint began = c.loop.now(), gave_up, last;
+  scope.spawn(put_one(c, block(1, 0), 20000, lost, gave_up, seconds(50)));
+  for (uint32_t i = 1; i <= 40; ++i) {
+    c.loop.run_for(seconds(1));
+    scope.spawn(put_one(c, block(1, i), 20000, good, last, seconds(50)));
+  }
+  c.loop.run(scope.join());
+  EXPECT(good == 40);
+  EXPECT(lost == 0);
+  EXPECT(gave_up - began < seconds(25));
+  c.net.script = nullptr;
+}
+
+TEST_CASE("blocks: a read over a slow link is asked of one node, and of another if it is late") {
+  BlockCluster c(12, 4);
+  for (uint32_t i = 0; i < 12; ++i) REQUIRE(c.put(0, block(1, i), 200000));
+  c.loop.run_for(seconds(1));
+  auto link = std::make_shared<SlowLink>(SlowLink{c.loop, milliseconds(400)});
+  c.net.script = [link](const NodeId&, const NodeId&, bool reply, const std::string& head) {
+    return (*link)(reply, head);
+  };
+  REQUIRE(c.get(3, block(1, 0), 200000));
+  EXPECT(link->gets == 3);  // nothing is known of the link yet
+  c.loop.run_for(seconds(2));
+  for (uint32_t i = 1; i < 12; ++i) {
+    REQUIRE(c.get(3, block(1, i), 200000));
+    EXPECT(link->gets == 3 + i);
+  }
+  // The one that was asked falls silent: another one is asked, and then those that answer.
+  for (size_t at : {0, 1}) c.net.cut_both(c.nodes[3].id, c.nodes[at].id);
+  TimePoint began = c.loop.now();
+  REQUIRE(c.get(3, block(1, 0), 200000));
+  EXPECT(c.loop.now() - began < seconds(5));
+  // Everybody does: it says so before its deadline.
+  c.net.cut_both(c.nodes[3].id, c.nodes[2].id);
+  began = c.loop.now();
+  Result<Blob> none =
+      c.loop.run(c.nodes[3].service->get(kHome, block(1, 1), 0, 200000, c.loop.after(seconds(50))));
+  EXPECT(none.is(ErrorCode::kUnavailable));
+  EXPECT(c.loop.now() - began < seconds(5));
+  c.net.script = nullptr;
 }
