@@ -87,7 +87,12 @@ Task<Result<Blob>> BlockService::read_elsewhere(PartitionId home, BlockMessage m
   while (asked < nodes.size() || !waiting.empty()) {
     if (asked < nodes.size() && (waiting.empty() || runtime_.clock.now() >= late)) {
       const NodeId& node = nodes[asked++];
-      Duration usual = std::min(read_times_.late_after(node, message.size), kHedgeMax);
+      Duration usual = read_times_.late_after(node, message.size);
+      for (size_t i = asked; i < nodes.size(); ++i) {  // one with a slow disk is not waited for
+        Duration other = read_times_.late_after(nodes[i], message.size);
+        if (other > Duration::zero()) usual = std::min(usual, other);
+      }
+      usual = std::min(usual, kHedgeMax);
       late = runtime_.clock.after(std::max({kHedgeMin, 4 * topology_.round_trip(node), usual}));
       waiting.push_back(node);
       scope_.spawn(read_at(node, message, deadline, reads));

@@ -177,6 +177,22 @@ TEST_CASE("blocks: a slow replica delays neither a put nor a read") {
   EXPECT(c.loop.now() - start < milliseconds(500));
 }
 
+TEST_CASE("blocks: a reader does not get used to one slow replica") {
+  BlockCluster c(14, 4);
+  for (uint32_t i = 0; i < 40; ++i) REQUIRE(c.put(0, block(1, i), 200000));
+  c.loop.run_for(seconds(1));
+  c.nodes[0].node.host.disk.faults.latency_min = seconds(1);
+  c.nodes[0].node.host.disk.faults.latency_max = seconds(2);
+  Duration all{0};
+  for (uint32_t i = 0; i < 40; ++i) {
+    TimePoint start = c.loop.now();
+    REQUIRE(c.get(3, block(1, i), 200000));
+    all = all + (c.loop.now() - start);
+    c.loop.run_for(seconds(3));  // the slow answer comes, too
+  }
+  EXPECT(all < seconds(5));
+}
+
 TEST_CASE("blocks: who is cut off while a slow replica is waited for says so within 5 s") {
   BlockCluster c(9);
   c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
