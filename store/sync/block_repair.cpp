@@ -16,8 +16,6 @@ namespace {
 // requests wait behind.
 constexpr size_t kFetchesMax = 3;
 constexpr size_t kHeldMax = kFetchesMax + 1;  // with those that are being written
-constexpr size_t kListedAtOnce = 1024;
-constexpr Duration kListTimeout = std::chrono::seconds(10);
 constexpr Duration kFetchTimeout = std::chrono::seconds(20);
 constexpr int kBusyRetries = 6;
 constexpr Duration kBusyPause = std::chrono::milliseconds(250);

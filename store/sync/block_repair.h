@@ -60,6 +60,9 @@ class BlockRepair {
   const Progress& progress() const { return progress_; }
 
  private:
+  static constexpr size_t kListedAtOnce = 1024;  // of a partition's blocks
+  static constexpr Duration kListTimeout = std::chrono::seconds(10);
+
   struct Job {  // one catch_up
     PartitionId partition;
     uint32_t epoch;

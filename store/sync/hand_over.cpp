@@ -6,12 +6,6 @@
 #include "store/sync/block_repair.h"
 
 namespace covey {
-namespace {
-
-constexpr size_t kListedAtOnce = 1024;
-constexpr Duration kListTimeout = std::chrono::seconds(10);
-
-}  // namespace
 
 bool BlockRepair::will_be_alone(PartitionId partition) const {
   ReplicaSets sets = replica_sets(*topology_.layout(), partition);
