@@ -55,7 +55,8 @@ class Peers {
   // the peer may or may not have acted), kUnavailable (certainly not delivered), kOverloaded (queue
   // to that peer is full), or what the handler returned. Every request bears to arrive twice or
   // late: the services see to it (proposals of store/register by their number), so this class need
-  // not deliver at most once. REQUIRES: head <= kPeerMessageBytesMax, body <= kBlockBytesMax.
+  // not deliver at most once.
+  // REQUIRES: head <= kPeerMessageBytesMax, body <= kBlockBytesMax.
   virtual Task<Result<PeerMessage>> call(NodeId to, PeerService service, PeerMessage request,
                                          TimePoint deadline) = 0;
 
