@@ -25,6 +25,12 @@ TEST_CASE("blocks: stored through any node, read through any node, on all three 
 
 namespace {
 
+// Of what a script of the network is asked about.
+bool asks(BlockMessageKind kind, bool reply, const std::string& head) {
+  auto message = decode_block_message(head);
+  return !reply && message && message->kind == kind;
+}
+
 Task<void> put_one(BlockCluster& c, BlockId id, size_t size, size_t& good, TimePoint& last,
                    Duration patience = seconds(10)) {
   BlockOwner owner = BlockNode::owner(id);
@@ -199,10 +205,8 @@ TEST_CASE("blocks: who is cut off while a slow replica is waited for says so wit
   bool slow = true;
   // No block arrives, and everything else does: a replica that answers, and writes slowly.
   c.net.script = [&slow](const NodeId&, const NodeId&, bool reply, const std::string& head) {
-    auto message = decode_block_message(head);
-    bool block = !reply && message && message->kind == BlockMessageKind::kPut;
     std::optional<std::vector<Duration>> copies;
-    if (slow && block) copies.emplace();
+    if (slow && asks(BlockMessageKind::kPut, reply, head)) copies.emplace();
     return copies;
   };
   Scope scope;
@@ -227,10 +231,8 @@ TEST_CASE("blocks: whether they still answer is asked of those that have the blo
   c.nodes[0].node.host.disk.faults.latency_max = seconds(20);
   const NodeId never = c.nodes[2].id;
   c.net.script = [never](const NodeId&, const NodeId& to, bool reply, const std::string& head) {
-    auto message = decode_block_message(head);
-    bool block = !reply && message && message->kind == BlockMessageKind::kPut;
     std::optional<std::vector<Duration>> copies;
-    if (block && to == never) copies.emplace();
+    if (to == never && asks(BlockMessageKind::kPut, reply, head)) copies.emplace();
     return copies;
   };
   Scope scope;
@@ -271,10 +273,8 @@ struct SlowLink {
   size_t gets = 0;
   std::optional<std::vector<Duration>> operator()(bool reply, const std::string& head) {
     constexpr size_t kGetReplyHead = 4;  // the CRC
-    auto message = decode_block_message(head);
-    bool block =
-        reply ? head.size() == kGetReplyHead : message && message->kind == BlockMessageKind::kPut;
-    gets += !reply && message && message->kind == BlockMessageKind::kGet;
+    gets += asks(BlockMessageKind::kGet, reply, head);
+    bool block = reply ? head.size() == kGetReplyHead : asks(BlockMessageKind::kPut, reply, head);
     if (!block) return std::nullopt;
     free = std::max(free, loop.now()) + each;
     std::vector<Duration> once{free - loop.now()};
@@ -315,10 +315,8 @@ TEST_CASE("blocks: a copy that got lost is not waited for because others get thr
   c.net.cut_both(c.nodes[0].id, c.nodes[2].id);
   bool lose = true;
   c.net.script = [&lose](const NodeId&, const NodeId&, bool reply, const std::string& head) {
-    auto message = decode_block_message(head);
-    bool block = !reply && message && message->kind == BlockMessageKind::kPut;
     std::optional<std::vector<Duration>> copies;
-    if (block && std::exchange(lose, false)) copies.emplace();
+    if (asks(BlockMessageKind::kPut, reply, head) && std::exchange(lose, false)) copies.emplace();
     return copies;
   };
   Scope scope;

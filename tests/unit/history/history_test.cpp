@@ -2,7 +2,6 @@
 // them all.
 #include "tests/sim/cluster/history.h"
 
-#include "base/core/ids.h"
 #include "tests/sim/sim_rng.h"
 #include "tests/unit/test.h"
 
